@@ -1,0 +1,42 @@
+# PYTHON makes the virtual environment; everything else runs in it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Strict mode, because mypy follows links and not import hooks. It links file by file, so the folders are listed:
+# a file that came or went makes their time newer, and the next target links anew.
+FOLDERS := $(filter-out %__pycache__,$(patsubst %/,%,$(wildcard gtsearch gtsearch/*/ analysis analysis/*/ search_spaces search_spaces/*/)))
+GROUND := pyproject.toml constraints.txt $(FOLDERS)
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --config-settings editable_mode=strict
+
+.PHONY: run test check slow bench clean
+
+run: .venv/installed
+	$(BIN)/gtsearch run search_spaces/modadd.yaml
+
+test: check
+	$(BIN)/pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+slow: .venv/installed-dev
+	$(BIN)/pytest -m slow --timeout 1800
+
+bench: .venv/installed
+	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+
+clean:
+	rm -rf .venv build dist gtsearch.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: $(GROUND) | $(BIN)/python
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/installed-dev: $(GROUND) | $(BIN)/python
+	$(INSTALL) --editable '.[dev]'
+	touch $@ .venv/installed

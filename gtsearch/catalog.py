@@ -1,0 +1,78 @@
+"""The menu: every task, model, method, optimizer and figure by name, as "module:object", imported on first use.
+
+To add one: a file in the room it belongs to, and one line here. A name without an object after it is a module.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gtsearch.errors import SpecError
+
+TASKS: dict[str, str] = {
+    "modular_addition": "gtsearch.tasks.modular:ModularAddition",
+}
+MODELS: dict[str, str] = {
+    "mlp": "gtsearch.models.mlp:MlpSizes",
+}
+METHODS: dict[str, str] = {
+    "transfer": "gtsearch.methods.transfer:Transfer",
+    "scratch": "gtsearch.methods.scratch:Scratch",
+    "lowrank_random": "gtsearch.methods.lowrank_random:LowrankRandom",
+    "transfer_shuffled": "gtsearch.methods.transfer_shuffled:TransferShuffled",
+}
+OPTIMIZERS: dict[str, str] = {
+    "adamw": "gtsearch.optimizers:AdamW",
+}
+FIGURES: dict[str, str] = {
+    "tradeoff": "gtsearch.analysis.tradeoff",
+    "dynamics": "gtsearch.analysis.dynamics",
+    "ladder": "gtsearch.analysis.ladder",
+}
+MENUS: Mapping[str, dict[str, str]] = {
+    "task": TASKS,
+    "model": MODELS,
+    "method": METHODS,
+    "optimizer": OPTIMIZERS,
+    "figure": FIGURES,
+}
+
+
+def load(kind: str, name: str) -> Any:
+    """The object called `name` on the menu of `kind` (`task`, `model`, `method`, `optimizer` or `figure`).
+
+    Raises:
+        SpecError: the menu has no such name; the message holds the nearest one and all of them.
+    """
+    check(kind, name)
+    module, _, attribute = MENUS[kind][name].partition(":")
+    loaded = importlib.import_module(module)
+    return getattr(loaded, attribute) if attribute else loaded
+
+
+def check(kind: str, name: str) -> None:
+    """Refuses a name the menu of `kind` does not have, and imports nothing.
+
+    Raises:
+        SpecError: as `load`.
+    """
+    if name not in MENUS[kind]:
+        raise SpecError(no_such(kind, name, MENUS[kind]))
+
+
+def no_such(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line that says there is no `kind` called `name`, which one is nearest, and which there are."""
+    words = list(known)
+    near = nearest(name, words)
+    hint = f"; did you mean `{near}`?" if near else ""
+    return f"there is no {kind} `{name}`{hint} (known: {', '.join(words) or 'none'})"
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The one of `words` most like `word`, whatever the case; None when none is near."""
+    by_lower = {other.lower(): other for other in words}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return by_lower[close[0]] if close else None

@@ -1,0 +1,31 @@
+"""The errors a user may see.
+
+Every message is one line: the rule, the value that broke it, where, and what to do about it.
+`assert` is kept for our own invariants.
+"""
+
+from __future__ import annotations
+
+
+class GtsearchError(Exception):
+    """Root of everything gtsearch raises on purpose. The command line prints it as one line, exit code 2."""
+
+
+class SpecError(GtsearchError):
+    """The experiment file asks for something impossible. `path` is the YAML path, such as `weak.goal.hold`."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        self.path = path
+        super().__init__(f"{path}: {message}" if path else message)
+
+
+class ResultsError(GtsearchError):
+    """A run folder, or a file in one, is missing, damaged or of another schema."""
+
+
+class EmbeddingError(GtsearchError):
+    """An embedding artefact is damaged, was changed, or must not be used on this split."""
+
+
+class ResourcesError(GtsearchError):
+    """The machine or the cluster cannot carry what was asked."""

@@ -1,0 +1,32 @@
+"""Names and seeds derived from content, so that the same question always has the same name.
+
+Everything here is a pure function of its arguments: no clock, no process state, no global generator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Json = Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None
+
+
+def canonical(value: Json) -> str:
+    """JSON text with sorted keys and no spaces: equal values of equal types give equal text. Refuses NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Json, length: int = 16) -> str:
+    """The first `length` hex digits of the SHA-256 of `canonical(value)`."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def derive_seed(*parts: str | int) -> int:
+    """A seed in [0, 2**63) for the named purpose, e.g. `derive_seed(0, "report", 3)`.
+
+    The three seed lists of an experiment (search, gate, report) are told apart by their name, so they
+    never meet; the same list and index give the same seed for every config and method, which pairs them.
+    """
+    return int.from_bytes(hashlib.sha256(canonical(list(parts)).encode()).digest()[:8], "big") >> 1
