@@ -1,0 +1,121 @@
+"""What every model family gives (`Sizes` and a `Model`), the two kinds of input embedding, the initialisation.
+
+A model keeps its embedding as `module.embedding` and reads it only through `matrix()`; so a method may put the
+factorised one in its place.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from gtsearch.tasks.base import Task
+
+
+class InputEmbedding(nn.Module):
+    """Base of both kinds."""
+
+    @abstractmethod
+    def matrix(self) -> Tensor:
+        """E [d_vocab, d_embed], through which gradients flow."""
+
+    @abstractmethod
+    def initialise(self, generator: torch.Generator, scale: float) -> None:
+        """Draws what is random in it: PyTorch's default times `scale`, from `generator` alone."""
+
+
+class Model(nn.Module):
+    """Base of all models: x [n, n_tokens] int64 -> logits [n, n_classes], the tokens read through `embedding`."""
+
+    embedding: InputEmbedding
+
+
+class Embedding(InputEmbedding):
+    """A plain trainable table E [d_vocab, d_embed]."""
+
+    def __init__(self, d_vocab: int, d_embed: int) -> None:
+        super().__init__()
+        self.E = nn.Parameter(torch.empty(d_vocab, d_embed))
+
+    def matrix(self) -> Tensor:
+        """E [d_vocab, d_embed]."""
+        return self.E
+
+    def initialise(self, generator: torch.Generator, scale: float) -> None:
+        """PyTorch's default for an embedding, N(0, 1), times `scale`."""
+        with torch.no_grad():
+            self.E.normal_(generator=generator).mul_(scale)
+
+
+class FactorisedEmbedding(InputEmbedding):
+    """E_T = A B with both factors trainable (Xu et al. 2025, section 2).
+
+    Args:
+        A: [d_vocab, d_W], the weak model's embedding (copied).
+        d_embed: the target's embedding width d_T.
+    """
+
+    def __init__(self, A: Tensor, d_embed: int) -> None:
+        super().__init__()
+        self.A = nn.Parameter(A.detach().clone())
+        self.B = nn.Parameter(torch.empty(A.shape[1], d_embed, dtype=A.dtype, device=A.device))
+
+    def matrix(self) -> Tensor:
+        """A B [d_vocab, d_embed]."""
+        return self.A @ self.B
+
+    def initialise(self, generator: torch.Generator, scale: float) -> None:
+        """B [d_W, d_embed]: PyTorch's default for a linear layer, U(+-1/sqrt(d_W)), times `scale`. A is kept."""
+        bound = 1.0 / math.sqrt(self.B.shape[0])
+        with torch.no_grad():
+            self.B.uniform_(-bound, bound, generator=generator).mul_(scale)
+
+    def merge(self) -> Embedding:
+        """One trainable table that holds A B; logits do not change."""
+        with torch.no_grad():
+            product = self.A @ self.B
+        merged = Embedding(*product.shape)
+        merged.E = nn.Parameter(product)
+        return merged
+
+
+def initialise(module: nn.Module, generator: torch.Generator, scale: float) -> None:
+    """PyTorch's default initialisation of every parameter, times `scale`, from `generator` alone.
+
+    Linear weights (no bias): U(+-1/sqrt(fan_in)); embeddings as their own `initialise` says. Parameters are
+    filled in the order of `module.modules()`, on the CPU, so the same seed gives the same bits everywhere.
+
+    Raises:
+        TypeError: a submodule holds parameters of a kind this function does not know.
+    """
+    for part in module.modules():
+        if isinstance(part, InputEmbedding):
+            part.initialise(generator, scale)
+        elif isinstance(part, nn.Linear):
+            bound = 1.0 / math.sqrt(part.in_features)
+            with torch.no_grad():
+                part.weight.uniform_(-bound, bound, generator=generator).mul_(scale)
+        elif any(True for _ in part.parameters(recurse=False)):
+            raise TypeError(f"do not know how to initialise a {type(part).__name__}")
+
+
+class Sizes(BaseModel):
+    """Base of all model families: the sizes that make an architecture. A subclass adds them as fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    d_embed: int
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The architecture's name, e.g. `mlp-d4-w16-L2`: equal labels mean equal sizes."""
+
+    @abstractmethod
+    def module(self, task: Task) -> Model:
+        """An uninitialised model for `task`, on the current default device."""
