@@ -1,0 +1,102 @@
+"""The artefact that joins the two searches: E_W in a safetensors file whose header says what made it.
+
+Reading runs no code (no pickle) and never guesses: a file that was changed, or that was trained on examples a
+target would be judged by, is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from gtsearch.errors import EmbeddingError
+from gtsearch.identity import canonical
+
+SCHEMA = 1
+
+
+def write(path: Path, E_W: Tensor, header: Mapping[str, Any]) -> str:
+    """Writes E_W ([d_vocab, d_W], kept in its dtype) with `header`; returns the file's SHA-256 in hex.
+
+    The header is one JSON text under one key, so equal content gives an equal file. The file appears whole or
+    not at all: it is written beside and renamed.
+    """
+    metadata = {"gtsearch": canonical({"schema": SCHEMA, **header})}
+    data = save({"E_W": E_W.detach().cpu().contiguous()}, metadata=metadata)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with open(partial, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    return hashlib.sha256(data).hexdigest()
+
+
+def read(path: Path, sha256: str | None = None) -> tuple[Tensor, dict[str, Any]]:
+    """E_W [d_vocab, d_W] and the header.
+
+    Raises:
+        EmbeddingError: the file is missing, damaged, not gtsearch's, or not the one `sha256` names.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EmbeddingError(f"cannot read the embedding {path}: {error.strerror}") from None
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise EmbeddingError(f"the embedding {path} was changed: its sha256 is {found[:12]}..., not {sha256[:12]}...")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["gtsearch"])
+            E_W = file.get_tensor("E_W")
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise EmbeddingError(f"{path} is not an embedding written by gtsearch ({error})") from None
+    if not isinstance(header, dict) or header.get("schema") != SCHEMA:
+        raise EmbeddingError(f"the embedding {path} is not of schema {SCHEMA}, the one this gtsearch reads")
+    return E_W, header
+
+
+def refuse_leak(header: Mapping[str, Any], task: Mapping[str, Any], train_sha256: str) -> None:
+    """Refuses an embedding whose training examples a target on `task` would be validated or tested by.
+
+    Args:
+        header: the embedding's.
+        task: the target's task identity (`Task.identity()`).
+        train_sha256: the target's training set; on the same task an embedding must come from the very same.
+
+    Raises:
+        EmbeddingError: same task (whatever share of it is trained on), another training set.
+    """
+    if _examples(header.get("task") or {}) == _examples(task) and header.get("train_sha256") != train_sha256:
+        raise EmbeddingError(
+            f"the embedding of {header.get('run_id')} was trained on another split of this task "
+            f"(training set {str(header.get('train_sha256'))[:12]}..., the target's is {train_sha256[:12]}...): "
+            "its training examples would meet the target's validation or test; train it on the target's split"
+        )
+
+
+def _examples(task: Mapping[str, Any]) -> str:
+    """Says which examples a task has, however they are split; as text, because JSON has no tuples."""
+    return canonical({key: value for key, value in task.items() if key != "train_fraction"})
+
+
+def norm(E: Tensor) -> float:
+    """Frobenius norm of E [d_vocab, d]."""
+    return float(torch.linalg.matrix_norm(E.double()))
+
+
+def effective_rank(E: Tensor) -> float:
+    """exp of the entropy of the normalised singular values of E (Roy & Vetterli 2007): between 1 and min(shape)."""
+    s = torch.linalg.svdvals(E.double())
+    p = s / s.sum().clamp_min(torch.finfo(torch.float64).tiny)
+    return float(torch.exp(-(p * p.clamp_min(1e-300).log()).sum()))

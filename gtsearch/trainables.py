@@ -1,0 +1,315 @@
+"""The trainables of the weak and the target stage: a job's JSON in, rows out. Plain classes: setup, step, reset.
+
+Tune wraps them (`gtsearch.tune`), and a machine that has torch and no Ray runs the very same:
+
+    trainable = TargetTrainable(); trainable.setup(job, folder)
+    while not (report := trainable.step())["done"]: ...
+
+A row holds every column of trials.parquet, its curve and the embeddings it kept. Embedding files are written
+before the row that names them is reported.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import traceback
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gtsearch import catalog, cost
+from gtsearch import embedding as artefact
+from gtsearch.identity import canonical, derive_seed
+from gtsearch.methods.base import Method
+from gtsearch.models.base import Sizes, initialise
+from gtsearch.tasks.base import Splits, Task
+from gtsearch.training import Cohort, Kept, Member, Outcome, Plan
+
+STEP_SECONDS = 0.5  # between two reports: short enough to stop a job soon, long enough to cost nothing
+STACK_SIZE = 256  # members a stack on a GPU may hold
+NAMED = ("lr", "weight_decay", "init_scale", "embedding_scale")  # hyperparameters with a column of their own
+
+Json = dict[str, Any]
+
+
+class CohortTrainable:
+    """Trains the members of one job. Subclasses say what a stage adds.
+
+    `step()` gives `{"finished": [rows], "progress": [where each running member stands], "done": bool}`. The first
+    step trains nothing: a job nobody needs any more can be stopped before it costs anything.
+    """
+
+    def setup(self, job: Json, folder: Path | str, device: str = "cpu", threads: int = 1) -> None:
+        """Takes a job.
+
+        Args:
+            job: as `gtsearch.search.policy.Job.to_json` makes it.
+            folder: the run folder; embeddings are read from and written into it.
+            device: `cpu` or `cuda`.
+            threads: of torch, on a CPU.
+        """
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        self.job, self.folder, self.device, self.threads = job, Path(folder), device, threads
+        self.task: Task = catalog.load("task", job["task"]["name"])(**job["task"])
+        self.sizes: Sizes = catalog.load("model", job["model"]["name"])(**job["model"])
+        self.members: dict[str, Json] = {member["run_id"]: member for member in job["members"]}
+        self.splits: dict[str, Splits] = {}
+        self.cohort: Cohort | None = None
+        self._began = False
+
+    def reset(self, job: Json, folder: Path | str, device: str = "cpu", threads: int = 1) -> None:
+        """Takes another job in the same process."""
+        self.setup(job, folder, device, threads)
+
+    def step(self, seconds: float = STEP_SECONDS) -> Json:
+        """Trains for about `seconds`; reports members that finished since the last call."""
+        rows: list[Json] = []
+        if not self._began:
+            self._began = True
+            return {"finished": rows, "progress": [], "done": False}
+        try:
+            if self.cohort is None:
+                self.cohort = self._begin(rows)
+            rows += [self._row(outcome) for outcome in self.cohort.step(seconds)]
+        except Exception as error:
+            # A member that crashes is a row with its reason; the others go on.
+            lost = self.cohort.abandon() if self.cohort else list(self.members)
+            rows += [self._failed(run_id, error) for run_id in lost]
+            self.cohort = self.cohort or Cohort([], self._plan(0))
+            if not lost:
+                raise
+        return {"finished": rows, "progress": self.cohort.progress(), "done": self.cohort.done}
+
+    # -- making members -----------------------------------------------------------------------------------
+
+    def _plan(self, flops_per_epoch: int) -> Plan:
+        return Plan(
+            goal=self.job["goal"],
+            hold=self.job["hold"],
+            evaluate_every=self.job["evaluate_every"],
+            flops_per_epoch=flops_per_epoch,
+            # One member at a time stays in a CPU's cache; a GPU is filled by many.
+            stack_size=1 if self.device == "cpu" else STACK_SIZE,
+            optimizer=catalog.load("optimizer", self.job["optimizer"]),
+        )
+
+    def _begin(self, rows: list[Json]) -> Cohort:
+        members: list[tuple[Member, Splits]] = []
+        flops_per_epoch = 0
+        for info in self.members.values():
+            try:
+                splits = _splits(canonical(self.job["task"]), info["split_seed"])
+                self.splits[info["run_id"]] = splits
+                member = self._member(info, splits)
+            except Exception as error:
+                rows.append(self._failed(info["run_id"], error))
+                continue
+            # Methods of one job differ by the factorisation alone, whose cost is known for the first of a kind.
+            flops_per_epoch = self._flops(member.module, info)
+            members.append((member, splits))
+        return Cohort(members, self._plan(flops_per_epoch), self.device)
+
+    def _flops(self, module: nn.Module, info: Json) -> int:
+        shapes = tuple(tuple(p.shape) for p in module.parameters())
+        key = (canonical(self.job["task"]), self.job["architecture"], shapes)
+        if key not in _FLOPS:
+            _FLOPS[key] = cost.measure(module, self.task).flops_per_epoch
+        return _FLOPS[key]
+
+    def _member(self, info: Json, splits: Splits) -> Member:
+        hyperparameters = info["hyperparameters"]
+        method = self._method(info)
+        module = self.sizes.module(self.task)
+        method.start(module, self._embedding(info, splits), hyperparameters, _generator(info["seed"], "method"))
+        initialise(module, _generator(info["seed"], "initialisation"), hyperparameters["init_scale"])
+        return Member(
+            run_id=info["run_id"],
+            module=module,
+            lr=hyperparameters["lr"],
+            weight_decay=hyperparameters["weight_decay"],
+            max_epochs=info["max_epochs"],
+            cap_epochs=info["cap_epochs"],
+            run_on=info["reports"] and self.job["goal"] is not None,
+            test=info["reports"],
+            keep=info["keep"],
+            method=method,
+        )
+
+    def _method(self, info: Json) -> Method:
+        return Method()
+
+    def _embedding(self, info: Json, splits: Splits) -> Tensor | None:
+        return None
+
+    # -- making rows --------------------------------------------------------------------------------------
+
+    def _row(self, outcome: Outcome) -> Json:
+        info = self.members[outcome.run_id]
+        row = self._known(info) | outcome.measures
+        row["cohort_size"] = outcome.measures["cohort_size"]
+        row["curve"] = outcome.curve
+        row["embeddings"] = [self._keep(info, kept) for kept in outcome.kept]
+        if row["status"] != "capped":
+            row["capped_by"] = None
+        return row
+
+    def _failed(self, run_id: str, error: Exception) -> Json:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+        return failed_row(self._known(self.members[run_id]), text, lost=False)
+
+    def _known(self, info: Json) -> Json:
+        """The columns that are known before training."""
+        return static_row(self.job, info) | {
+            "device": _device_name(self.device),
+            "host": platform.node(),
+            "threads": self.threads,
+            "dtype": "float32",
+        }
+
+    def _keep(self, info: Json, kept: Kept) -> Json:
+        """Writes one embedding; what the row says of it."""
+        path = Path("embeddings") / f"{info['run_id']}-e{kept.epoch}.safetensors"
+        header = {
+            "run_id": info["run_id"],
+            "task": self.task.identity(),
+            "split_seed": info["split_seed"],
+            "train_sha256": self.splits[info["run_id"]].train_sha256,
+            "architecture": self.job["architecture"],
+            "model": self.job["model"],
+            "hyperparameters": info["hyperparameters"],
+            "seed": info["seed"],
+            "epoch": kept.epoch,
+            "val_accuracy": kept.val_accuracy,
+        }
+        sha256 = artefact.write(self.folder / path, kept.E, header)
+        return {
+            "level": kept.level,
+            "epoch": kept.epoch,
+            "val_accuracy": kept.val_accuracy,
+            "train_flops": kept.train_flops,
+            "train_seconds": kept.train_seconds,
+            "path": path.as_posix(),
+            "sha256": sha256,
+            "norm": artefact.norm(kept.E),
+            "effective_rank": artefact.effective_rank(kept.E),
+        }
+
+
+class WeakTrainable(CohortTrainable):
+    """The weak stage: plain models whose embeddings are kept."""
+
+    def _row(self, outcome: Outcome) -> Json:
+        row = super()._row(outcome)
+        for kept in row["embeddings"][:1]:
+            row |= {"embedding_norm": kept["norm"], "embedding_effective_rank": kept["effective_rank"]}
+        return row
+
+
+class TargetTrainable(CohortTrainable):
+    """The target stage: a method prepares the start, from a weak embedding where it needs one."""
+
+    def _method(self, info: Json) -> Method:
+        method: Method = catalog.load("method", info["method"])()
+        return method
+
+    def _embedding(self, info: Json, splits: Splits) -> Tensor | None:
+        source = info["embedding"]
+        if source is None:
+            return None
+        E_W, header = artefact.read(self.folder / source["path"], source["sha256"])
+        artefact.refuse_leak(header, self.task.identity(), splits.train_sha256)
+        return E_W
+
+
+def trainable_for(job: Mapping[str, Any]) -> CohortTrainable:
+    """The trainable of the job's stage, not yet set up."""
+    return WeakTrainable() if job["stage"] == "weak" else TargetTrainable()
+
+
+def static_row(job: Mapping[str, Any], info: Mapping[str, Any]) -> Json:
+    """The columns of a member's row that follow from what was asked; all others null."""
+    hyperparameters = info["hyperparameters"]
+    model, source = job["model"], info["embedding"] or {}
+    return {
+        "run_id": info["run_id"],
+        "attempt": info["attempt"],
+        "stage": job["stage"],
+        "method": info["method"],
+        "role": info["role"],
+        "purpose": info["purpose"],
+        "task": job["task"]["name"],
+        "split_seed": info["split_seed"],
+        "architecture": job["architecture"],
+        "model": model["name"],
+        "d_embed": model.get("d_embed"),
+        "width": model.get("width"),
+        "depth": model.get("depth"),
+        "params": job["params"],
+        "config_id": info["config_id"],
+        "variation": None,
+        **{name: hyperparameters.get(name) for name in NAMED},
+        "hyperparameters": dict(hyperparameters),
+        "seed": info["seed"],
+        "error": None,
+        "goal": job["goal"],
+        "evaluate_every": job["evaluate_every"],
+        "max_epochs": info["max_epochs"],
+        "cap_epochs": info["cap_epochs"],
+        "capped_by": info["capped_by"],
+        "handover": info["keep"] if isinstance(info["keep"], str) else None,
+        "level": info["level"],
+        "weak_run_id": source.get("run_id"),
+        "weak_epoch": source.get("epoch"),
+        "weak_accuracy": source.get("accuracy"),
+        "weak_flops": source.get("flops"),
+        "weak_seconds": source.get("seconds"),
+        "lost": False,
+        "embeddings": [],
+        "curve": [],
+    }
+
+
+def failed_row(known: Json, error: str, lost: bool, spent: Mapping[str, Any] | None = None) -> Json:
+    """The row of a member that crashed, or whose worker was lost: what it had spent, and why."""
+    spent = spent or {}
+    return known | {
+        "status": "failed",
+        "error": error,
+        "lost": lost,
+        "epochs": spent.get("epochs", 0),
+        "train_seconds": spent.get("train_seconds", 0.0),
+        "eval_seconds": spent.get("eval_seconds", 0.0),
+        "train_flops": spent.get("train_flops", 0),
+        "epochs_to_goal": None,
+        "flops_to_goal": None,
+        "seconds_to_goal": None,
+        "best_val_accuracy": None,
+    }
+
+
+_FLOPS: dict[Any, int] = {}
+
+
+@lru_cache(maxsize=32)
+def _splits(task: str, split_seed: int) -> Splits:
+    """The task's splits, kept while a worker trains on them."""
+    params = json.loads(task)
+    splits: Splits = catalog.load("task", params["name"])(**params).splits(split_seed)
+    return splits
+
+
+def _generator(seed: int, purpose: str) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed(seed, purpose))
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu":
+        return f"cpu ({platform.machine()})"
+    return torch.cuda.get_device_name()

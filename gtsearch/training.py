@@ -1,0 +1,481 @@
+"""The one training loop: a cohort in, curves and results out. Knows no Ray, no YAML, no files, no search.
+
+A *stack* is members that share one tensor program: their parameters are the rows of one flat buffer. On a CPU
+stacks hold one member, because one member at a time stays in cache; on a GPU they hold many. The loop is the
+same: a stack of one calls its module directly and pays nothing for being stackable.
+
+Entry: `Cohort(members, splits, plan).step(seconds)` until `done`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.functional import cross_entropy
+
+from gtsearch.methods.base import Method
+from gtsearch.models.base import InputEmbedding, Model
+from gtsearch.optimizers import AdamW
+from gtsearch.tasks.base import Part, Splits
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all members of a cohort share.
+
+    Attributes:
+        goal: validation accuracy to reach and hold, in (0, 1]; None trains to the end.
+        hold: consecutive evaluations at or above the goal that count as reached.
+        evaluate_every: epochs between evaluations, from epoch 0 on: the grid the goal is judged on. A member's
+            last epoch and one whose embedding it keeps are evaluated too, but count for no goal: a cap must not
+            change who clears.
+        flops_per_epoch: of one member.
+        stack_size: members a stack may hold.
+    """
+
+    goal: float | None
+    hold: int
+    evaluate_every: int
+    flops_per_epoch: int
+    stack_size: int = 1
+    optimizer: type[AdamW] = AdamW
+    loss: Loss = cross_entropy
+
+    def is_on_grid(self, epoch: int) -> bool:
+        return epoch % self.evaluate_every == 0
+
+
+@dataclass
+class Member:
+    """One training run, ready to start.
+
+    Attributes:
+        module: initialised; changed by training.
+        max_epochs: where training ends without the goal (status `exhausted`).
+        cap_epochs: where it ends because going on cannot matter (status `capped`); None: nowhere.
+        run_on: whether to train on to twice the goal epoch, past `max_epochs` too, and tell whether the goal is kept.
+        test: whether test accuracy is measured. Never set for a member the search learns from.
+        keep: which embeddings to keep: `goal`, `best`, a number of epochs, or a list of accuracy levels. `best`
+            trains to the end, levels until each has been crossed (status `cleared`) whatever the goal.
+    """
+
+    run_id: str
+    module: Model
+    lr: float
+    weight_decay: float
+    max_epochs: int
+    cap_epochs: int | None = None
+    run_on: bool = False
+    test: bool = False
+    keep: str | int | Sequence[float] | None = None
+    method: Method = field(default_factory=Method)
+
+    @property
+    def last_epoch(self) -> int:
+        """Where training ends without the goal."""
+        return self.max_epochs if self.cap_epochs is None else min(self.max_epochs, self.cap_epochs)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An embedding E [d_vocab, d] as it stood after `epoch` epochs; `level` is set for kept levels."""
+
+    E: Tensor
+    epoch: int
+    val_accuracy: float
+    train_flops: int
+    train_seconds: float
+    level: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished member: `measures` by their column names, its curve (a list of rows), its embeddings."""
+
+    run_id: str
+    measures: dict[str, Any]
+    curve: list[dict[str, float | int | None]]
+    kept: list[Kept]
+
+
+class _Record:
+    """One member's evaluations so far, and what follows from them: reached, held, kept, over."""
+
+    def __init__(self, member: Member, plan: Plan) -> None:
+        self.member, self.plan = member, plan
+        self.curve: list[dict[str, float | int | None]] = []
+        self.kept: list[Kept] = []
+        self.epochs_to_goal: int | None = None
+        self.epochs_to_goal_first: int | None = None
+        self.test_at_goal: float | None = None
+        self.at_goal: dict[str, float | int | None] | None = None
+        self.stayed: bool | None = None
+        self.diverged = False
+        self._streak: list[dict[str, float | int | None]] = []
+
+    def add(self, row: dict[str, float | int | None], E: Callable[[], Tensor]) -> None:
+        """Takes in one evaluation. `E` gives a copy of the embedding as it stands."""
+        self.curve.append(row)
+        if row["train_loss"] is None:
+            self.diverged = True
+            self.stayed = None if self.stayed is None else False
+            return
+        val_accuracy, on_grid = float(row["val_accuracy"] or 0.0), self.plan.is_on_grid(int(row["epoch"] or 0))
+        goal, held = self.plan.goal, self.epochs_to_goal is not None
+        if goal is not None and not held and on_grid:
+            self._streak = [*self._streak, row] if val_accuracy >= goal else []
+            if self._streak and self.epochs_to_goal_first is None:
+                self.epochs_to_goal_first = int(row["epoch"] or 0)
+            if len(self._streak) >= self.plan.hold:
+                self.at_goal = self._streak[0]
+                self.epochs_to_goal = int(self.at_goal["epoch"] or 0)
+                self.test_at_goal = self.at_goal["test_accuracy"]
+                self.stayed = True if self.member.run_on else None
+                if self.member.keep == "goal":
+                    self._keep(row, E)
+        elif held and self.member.run_on and goal is not None and val_accuracy < goal:
+            self.stayed = False
+        keep = self.member.keep
+        if keep == "best" and (not self.kept or val_accuracy > self.kept[-1].val_accuracy):
+            self.kept.clear()
+            self._keep(row, E)
+        elif isinstance(keep, int) and row["epoch"] == keep:
+            self._keep(row, E)
+        seen = {kept.level for kept in self.kept}
+        for level in self.levels:
+            if level not in seen and val_accuracy >= level:
+                self._keep(row, E, level)
+
+    def _keep(self, row: Mapping[str, Any], E: Callable[[], Tensor], level: float | None = None) -> None:
+        self.kept.append(Kept(E(), row["epoch"], row["val_accuracy"], row["train_flops"], row["train_seconds"], level))
+
+    @property
+    def levels(self) -> Sequence[float]:
+        keep = self.member.keep
+        return () if keep is None or isinstance(keep, (str, int)) else keep
+
+    @property
+    def crossed(self) -> bool:
+        """Whether there are levels and each was crossed."""
+        return 0 < len(self.levels) == len(self.kept)
+
+    def is_due(self, epoch: int) -> bool:
+        return self.plan.is_on_grid(epoch) or epoch in (self.member.last_epoch, self.member.keep)
+
+    def is_over(self, epoch: int) -> bool:
+        member = self.member
+        if self.diverged or self.crossed:
+            return True
+        if self.levels or self.epochs_to_goal is None:
+            return epoch >= member.last_epoch
+        end = 2 * self.epochs_to_goal if member.run_on else 0
+        if member.keep == "best":
+            end = max(end, member.last_epoch)
+        elif isinstance(member.keep, int):
+            end = max(end, min(member.keep, member.last_epoch))
+        return epoch >= end
+
+    def outcome(self, epoch: int, train_seconds: float, eval_seconds: float, cohort_size: int) -> Outcome:
+        if self.epochs_to_goal is not None or self.crossed:
+            status = "cleared"
+        elif self.diverged:
+            status = "diverged"
+        else:
+            status = "exhausted" if epoch >= self.member.max_epochs else "capped"
+        finite = [row for row in self.curve if row["train_loss"] is not None]
+        accuracies = [float(row["val_accuracy"] or 0.0) for row in finite]
+        at_goal = self.at_goal or {}
+
+        def first(column: str) -> int | None:
+            return next((int(r["epoch"] or 0) for r in finite if float(r[column] or 0.0) >= 0.95), None)
+
+        measures = {
+            "status": status,
+            "epochs": epoch,
+            "epochs_to_goal": self.epochs_to_goal,
+            "epochs_to_goal_first": self.epochs_to_goal_first,
+            "stayed": self.stayed,
+            "train_seconds": train_seconds,
+            "eval_seconds": eval_seconds,
+            "seconds_to_goal": at_goal.get("train_seconds"),
+            "train_flops": epoch * self.plan.flops_per_epoch,
+            "flops_to_goal": at_goal.get("train_flops"),
+            "best_val_accuracy": max(accuracies, default=None),
+            "final_val_accuracy": accuracies[-1] if accuracies else None,
+            "test_accuracy": self.test_at_goal if at_goal else (finite[-1]["test_accuracy"] if finite else None),
+            "epoch_train_95": first("train_accuracy"),
+            "epoch_val_95": first("val_accuracy"),
+            "cohort_size": cohort_size,
+        }
+        return Outcome(self.member.run_id, measures, self.curve, self.kept)
+
+
+class _Stack:
+    """Members whose parameters are the rows of one flat buffer [S, P], trained together epoch by epoch."""
+
+    def __init__(self, members: Sequence[Member], splits: Splits, plan: Plan) -> None:
+        self.plan, self.splits = plan, splits
+        self.records = [_Record(member, plan) for member in members]
+        self.module = members[0].module
+        named = dict(self.module.named_parameters())
+        self.shapes = {name: p.shape for name, p in named.items()}
+        rows = [torch.cat([p.detach().flatten() for p in member.module.parameters()]) for member in members]
+        like = rows[0]
+        self.optimizer = plan.optimizer(
+            torch.stack(rows),
+            torch.tensor([m.lr for m in members], dtype=like.dtype, device=like.device),
+            torch.tensor([m.weight_decay for m in members], dtype=like.dtype, device=like.device),
+        )
+        self.size = len(members)
+        self.epoch = 0
+        self.train_seconds = self.eval_seconds = 0.0  # a member's share
+        self._evaluated_at = -1
+        self._bind()
+
+    def _bind(self) -> None:
+        """(Re)makes the leaves, views of the flat parameters, and the gradients by name, views of one flat gradient."""
+        self.gradient = torch.empty_like(self.optimizer.flat)
+        self.gradients = self._by_name(self.gradient)
+        views = self._by_name(self.optimizer.flat)
+        self.single = len(self.records) == 1
+        if self.single:
+            self.module = self.records[0].member.module
+            self.leaves: dict[str, Tensor] = dict(self.module.named_parameters())
+            for name, parameter in self.leaves.items():
+                parameter.data = views[name][0]
+            self.gradients = {name: gradient[0] for name, gradient in self.gradients.items()}
+            self._call: Callable[..., Tensor] = self.module
+        else:
+            self.leaves = {name: view.detach().requires_grad_() for name, view in views.items()}
+            self._call = vmap(self._call_one, in_dims=(0, None))
+
+    def _by_name(self, flat: Tensor) -> dict[str, Tensor]:
+        """Views of flat [S, P] as parameters [S, *shape]."""
+        parts = flat.split([shape.numel() for shape in self.shapes.values()], dim=1)
+        return {
+            name: part.view(len(flat), *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def _call_one(self, leaves: dict[str, Tensor], x: Tensor) -> Tensor:
+        logits: Tensor = functional_call(self.module, leaves, (x,))
+        return logits
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """[n, classes], or [S, n, classes]."""
+        return self._call(x) if self.single else self._call(self.leaves, x)
+
+    def _losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        """[S], each member's mean over its examples."""
+        if self.single:
+            return self.plan.loss(logits, y)[None]
+        losses: Tensor = vmap(self.plan.loss, in_dims=(0, None))(logits, y)
+        return losses
+
+    @torch.no_grad()
+    def _measure(self, part: Part) -> tuple[list[float], list[float]]:
+        logits = self._logits(part.x)
+        return self._losses(logits, part.y).tolist(), _accuracies(logits, part.y)
+
+    def _embedding(self, row: int) -> Tensor:
+        """A copy of member `row`'s E [d_vocab, d]."""
+        if self.single:
+            return self.module.embedding.matrix().detach().clone()
+        own = {name: leaf[row] for name, leaf in self.leaves.items() if name.startswith("embedding.")}
+        E: Tensor = functional_call(_Matrix(self.module.embedding), own, ())
+        return E.detach().clone()
+
+    def _is_due(self) -> bool:
+        return self._evaluated_at != self.epoch and any(record.is_due(self.epoch) for record in self.records)
+
+    def advance(self, until: float, finished: list[Outcome]) -> None:
+        """Trains until the clock (`time.perf_counter`) passes `until` or no member is left; adds who finished."""
+        started = time.perf_counter()
+        while self.records:
+            logits = self._logits(self.splits.train.x)
+            losses = self._losses(logits, self.splits.train.y)
+            if self._is_due():
+                # The training pass that the next update needs anyway gives the training loss for nothing.
+                self._synchronise()
+                now = time.perf_counter()
+                self.train_seconds += (now - started) / len(self.records)
+                left = self._evaluate(losses.tolist(), _accuracies(logits, self.splits.train.y))
+                started = time.perf_counter()
+                self.eval_seconds += (started - now) / len(self.records)
+                if left:
+                    finished += self._leave(left)
+                    continue  # the pass above belongs to a stack that is no more
+            self._update(torch.autograd.grad(losses.sum(), list(self.leaves.values()), materialize_grads=True))
+            self.epoch += 1
+            if time.perf_counter() >= until:
+                break
+        self._synchronise()
+        if self.records:
+            self.train_seconds += (time.perf_counter() - started) / len(self.records)
+
+    @torch.no_grad()
+    def _update(self, gradients: Sequence[Tensor]) -> None:
+        for into, gradient in zip(self.gradients.values(), gradients, strict=True):
+            into.copy_(gradient)
+        method = self.records[0].member.method
+        method.after_backward(self.leaves, self.gradients)
+        self.optimizer.step(self.gradient)
+        method.after_step(self.leaves)
+
+    def _evaluate(self, train_losses: list[float], train_accuracies: list[float]) -> list[int]:
+        """Records one evaluation of every member that is due; which of them are over."""
+        self._evaluated_at = self.epoch
+        val_losses, val_accuracies = self._measure(self.splits.validation)
+        wants_test = any(record.member.test for record in self.records)
+        test_accuracies = self._measure(self.splits.test)[1] if wants_test else []
+        over = []
+        for i, record in enumerate(self.records):
+            if not record.is_due(self.epoch):
+                continue
+            row: dict[str, float | int | None] = {
+                "epoch": self.epoch,
+                "train_seconds": self.train_seconds,
+                "train_flops": self.epoch * self.plan.flops_per_epoch,
+                "train_loss": _finite(train_losses[i]),
+                "train_accuracy": train_accuracies[i],
+                "val_loss": _finite(val_losses[i]),
+                "val_accuracy": val_accuracies[i],
+                "test_accuracy": test_accuracies[i] if record.member.test else None,
+            }
+            record.add(row, partial(self._embedding, i))
+            if record.is_over(self.epoch):
+                over.append(i)
+        return over
+
+    def _leave(self, rows: list[int]) -> list[Outcome]:
+        """Takes the finished members out of the buffers, so that the rest pays nothing for them."""
+        outcomes = [self.records[i].outcome(self.epoch, self.train_seconds, self.eval_seconds, self.size) for i in rows]
+        stay = [i for i in range(len(self.records)) if i not in set(rows)]
+        self.records = [self.records[i] for i in stay]
+        if stay:
+            index = torch.tensor(stay, device=self.gradient.device)
+            self.optimizer.keep(self.optimizer.flat[index].contiguous(), index)
+            self._bind()
+        return outcomes
+
+    def _synchronise(self) -> None:
+        if self.gradient.is_cuda:
+            torch.cuda.synchronize(self.gradient.device)
+
+    def progress(self) -> list[dict[str, float | int | str]]:
+        """Where each running member stands."""
+        return [
+            {
+                "run_id": record.member.run_id,
+                "epochs": self.epoch,
+                "train_seconds": self.train_seconds,
+                "eval_seconds": self.eval_seconds,
+                "train_flops": self.epoch * self.plan.flops_per_epoch,
+                "val_accuracy": float(record.curve[-1]["val_accuracy"] or 0.0) if record.curve else 0.0,
+            }
+            for record in self.records
+        ]
+
+
+class _Matrix(nn.Module):
+    """Lets `functional_call` reach an embedding's `matrix()`."""
+
+    def __init__(self, embedding: InputEmbedding) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self) -> Tensor:
+        return self.embedding.matrix()
+
+
+def _finite(loss: float) -> float | None:
+    """The loss, or None: JSON has no NaN and no infinity."""
+    return loss if math.isfinite(loss) else None
+
+
+def _accuracies(logits: Tensor, y: Tensor) -> list[float]:
+    """Share of examples whose largest logit is the label's, a member; logits [n, C] or [S, n, C]."""
+    shares = (logits.detach().argmax(dim=-1) == y).double().mean(dim=-1)
+    accuracies: list[float] = shares.flatten().tolist()
+    return accuracies
+
+
+class Cohort:
+    """The members of one job: stacks of at most `plan.stack_size`, one stack after another.
+
+    Members of a stack must share shapes, split and method kind; the caller groups them (`key`).
+
+    Args:
+        members: with, for each, the splits it trains on.
+        plan: what they share.
+        device: where to train; modules and data are moved there.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[tuple[Member, Splits]],
+        plan: Plan,
+        device: torch.device | str = "cpu",
+        key: Callable[[Member], Any] = lambda member: type(member.method),
+    ) -> None:
+        self.plan, self.device = plan, torch.device(device)
+        groups: dict[Any, list[tuple[Member, Splits]]] = {}
+        for member, splits in members:
+            shapes = tuple((n, tuple(p.shape)) for n, p in member.module.named_parameters())
+            groups.setdefault((key(member), shapes, splits.train_sha256), []).append((member, splits))
+        self._waiting: list[list[tuple[Member, Splits]]] = []
+        for group in groups.values():
+            exact = plan.optimizer.stackable and group[0][0].method.stackable
+            size = max(1, plan.stack_size) if exact else 1
+            self._waiting += [group[i : i + size] for i in range(0, len(group), size)]
+        self._stack: _Stack | None = None
+        self._finished: list[Outcome] = []
+
+    @property
+    def done(self) -> bool:
+        return self._stack is None and not self._waiting and not self._finished
+
+    def step(self, seconds: float) -> list[Outcome]:
+        """Trains for about `seconds` (one epoch at least); the members that finished.
+
+        When it raises, `abandon` says whom that cost, and the next step goes on with the others; members that
+        had finished before the error are given then.
+        """
+        until = time.perf_counter() + seconds
+        while self._stack is not None or self._waiting:
+            if self._stack is None:
+                self._stack = self._start(self._waiting[0])
+                self._waiting.pop(0)
+            self._stack.advance(until, self._finished)
+            if not self._stack.records:
+                self._stack = None
+            if time.perf_counter() >= until:
+                break
+        finished, self._finished = self._finished, []
+        return finished
+
+    def _start(self, group: Sequence[tuple[Member, Splits]]) -> _Stack:
+        for member, _ in group:
+            member.module.to(self.device)
+        return _Stack([member for member, _ in group], group[0][1].to(self.device), self.plan)
+
+    def abandon(self) -> list[str]:
+        """Drops the stack that raised an error, in training or at its start; the run ids of its members."""
+        if self._stack is None:
+            return [member.run_id for member, _ in self._waiting.pop(0)] if self._waiting else []
+        lost = [record.member.run_id for record in self._stack.records]
+        self._stack = None
+        return lost
+
+    def progress(self) -> list[dict[str, float | int | str]]:
+        """Where each member in training stands; those still waiting are not listed."""
+        return self._stack.progress() if self._stack else []

@@ -1,0 +1,18 @@
+"""One thread for every test: curves are bit-equal for one thread count only, and the cores are shared."""
+
+from __future__ import annotations
+
+import os
+
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[variable] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+
+# Times of a shared machine say nothing, and a failure must come back on the next run.
+settings.register_profile("gtsearch", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("gtsearch")
