@@ -1,0 +1,222 @@
+"""What an experiment's parts are made of, as pydantic fields: counts, menu entries, domains, architectures.
+
+Each turns what stands in the YAML into the object the rest of gtsearch works with, and writes it back the same way.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializeAsAny,
+    model_serializer,
+    model_validator,
+)
+
+from gtsearch import domains
+from gtsearch.catalog import load, no_such
+from gtsearch.domains import Domain
+from gtsearch.errors import SpecError
+from gtsearch.models.base import Sizes
+from gtsearch.problems import Problem, refuse, show, unknown_keys
+from gtsearch.tasks.base import Task
+
+NEEDED_HYPERPARAMETERS = ("lr", "weight_decay", "init_scale")
+_MAY_BE_ZERO = ("weight_decay",)
+_MOST_ARCHITECTURES = 10_000
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Accuracy = Annotated[float, Field(gt=0, lt=1)]
+Start = dict[str, float]
+
+
+class Part(BaseModel):
+    """Base of the parts of an experiment: frozen, no unknown keys, no text for numbers, and rules of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            refuse(unknown_keys(given, cls.model_fields))
+        return given
+
+    @model_validator(mode="after")
+    def _refuse_broken_rules(self) -> Part:
+        refuse(self.problems())
+        return self
+
+    def problems(self) -> Iterator[Problem]:
+        """The rules between fields that this part breaks, at places relative to it."""
+        yield from ()
+
+
+class Epochs(Part):
+    """After this many epochs."""
+
+    epochs: Count
+
+
+def _from_menu(kind: str, value: Any) -> Any:
+    """The class on the menu of `kind` that `value["name"]` asks for, once it knows all keys of `value`."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a mapping with a name, not {show(value)}")
+    name = value.get("name")
+    if "name" not in value:
+        refuse([Problem((), "`name` is missing and has no default; add it")])
+    if not isinstance(name, str):
+        refuse([Problem(("name",), f"must be text, not {show(name)}")])
+    try:
+        found = load(kind, str(name))
+    except SpecError as error:
+        refuse([Problem(("name",), str(error))])
+    refuse(unknown_keys(value, found.model_fields))
+    return found
+
+
+def _task(value: Any) -> Any:
+    return value if isinstance(value, Task) else _from_menu("task", value).model_validate(dict(value), strict=True)
+
+
+def _sizes(value: Any) -> Any:
+    if isinstance(value, Sizes):
+        return value
+    family = _from_menu("model", value)
+    refuse(
+        Problem((key,), f"the target has one architecture: must be one value, not {show(size)}")
+        for key, size in value.items()
+        if isinstance(size, list | tuple)
+    )
+    return family.model_validate(dict(value), strict=True)
+
+
+TaskField = Annotated[SerializeAsAny[Task], BeforeValidator(_task)]
+SizesField = Annotated[SerializeAsAny[Sizes], BeforeValidator(_sizes)]
+
+
+class ModelSpace(Part):
+    """The weak architectures to try: a model family by `name`, each of its sizes a value or a list of values.
+
+    In the YAML the sizes stand beside the name: `{name: mlp, depth: 2, width: [4, 8]}`.
+    """
+
+    name: str
+    sizes: dict[str, Any]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, given: Any) -> Any:
+        """Checks every architecture the mapping stands for."""
+        if isinstance(given, ModelSpace):
+            return given
+        family = _from_menu("model", given)
+        sizes = {key: list(size) if isinstance(size, tuple) else size for key, size in given.items() if key != "name"}
+        lists = [size for size in sizes.values() if isinstance(size, list)]
+        refuse(Problem((key,), "the list is empty; give at least one value") for key in sizes if sizes[key] == [])
+        if (count := math.prod(len(size) for size in lists)) > _MOST_ARCHITECTURES:
+            raise ValueError(f"these lists make {count} architectures; give at most {_MOST_ARCHITECTURES}")
+        defaults = {
+            key: field.default
+            for key, field in family.model_fields.items()
+            if key not in ("name", *sizes) and not field.is_required()
+        }
+        _architectures(given["name"], sizes)
+        return {"name": given["name"], "sizes": {**defaults, **sizes}}
+
+    @model_serializer
+    def _as_in_yaml(self) -> dict[str, Any]:
+        return {"name": self.name, **self.sizes}
+
+    @cached_property
+    def architectures(self) -> tuple[Sizes, ...]:
+        """Every combination of the sizes, in the order of the lists, each once."""
+        return _architectures(self.name, self.sizes)
+
+
+def _architectures(name: str, sizes: Mapping[str, Any]) -> tuple[Sizes, ...]:
+    family = load("model", name)
+    lists = [size if isinstance(size, list) else [size] for size in sizes.values()]
+    every = (
+        family.model_validate({"name": name, **dict(zip(sizes, combination, strict=True))}, strict=True)
+        for combination in itertools.product(*lists)
+    )
+    return tuple({architecture.label: architecture for architecture in every}.values())
+
+
+def _hyperparameters(extra: tuple[str, ...] = ()) -> Callable[[Any], dict[str, Domain]]:
+    """Reads `tune`: the hyperparameters every model needs, and perhaps those of `extra`."""
+    known = (*NEEDED_HYPERPARAMETERS, *extra)
+
+    def read(value: Any) -> dict[str, Domain]:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be a mapping of hyperparameters to domains, not {show(value)}")
+        tune, found = {}, []
+        for name, domain in value.items():
+            try:
+                tune[name] = _hyperparameter(name, domain, known)
+            except ValueError as error:
+                found.append(Problem((str(name),), str(error)))
+        found += [
+            Problem((), f"the hyperparameter `{name}` is missing; give it a domain, or a number to fix it")
+            for name in NEEDED_HYPERPARAMETERS
+            if name not in value
+        ]
+        refuse(found)
+        return {name: tune[name] for name in known if name in tune}
+
+    return read
+
+
+def _hyperparameter(name: str, value: Any, known: tuple[str, ...]) -> Domain:
+    if name not in known:
+        raise ValueError(no_such("hyperparameter", name, known))
+    domain = domains.parse(value)
+    if domain.least < 0 or (domain.least == 0 and name not in _MAY_BE_ZERO):
+        rule = "0 or more" if name in _MAY_BE_ZERO else "above 0"
+        raise ValueError(f"{name} must be {rule} all over its domain, not {domain.least:g}; raise the least value")
+    return domain
+
+
+_AsInYaml = PlainSerializer(lambda tune: {name: domain.plain() for name, domain in tune.items()})
+WeakTune = Annotated[dict[str, Domain], PlainValidator(_hyperparameters()), _AsInYaml]
+TargetTune = Annotated[dict[str, Domain], PlainValidator(_hyperparameters(("embedding_scale",))), _AsInYaml]
+
+
+def _handover(value: Any) -> Any:
+    if isinstance(value, Epochs) or (isinstance(value, str) and value in ("goal", "best")):
+        return value
+    if isinstance(value, Mapping):
+        return Epochs.model_validate(value)
+    raise ValueError(f"must be one of goal, best, {{epochs: N}}, not {show(value)}")
+
+
+Handover = Annotated[Literal["goal", "best"] | Epochs, BeforeValidator(_handover)]
+
+
+def _workers(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError(f"must be `auto` or a whole number from 1 on, not {show(value)}")
+
+
+def _gpus(value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Ray hands out shares of one GPU, or whole GPUs.
+    if value == "auto" or (number and value >= 0 and (value <= 1 or float(value).is_integer())):
+        return value
+    raise ValueError(f"must be `auto`, a share from 0 to 1 or a whole number, not {show(value)}")
+
+
+Workers = Annotated[int | Literal["auto"], BeforeValidator(_workers)]
+Gpus = Annotated[float | Literal["auto"], BeforeValidator(_gpus)]
