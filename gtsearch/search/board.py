@@ -1,0 +1,236 @@
+"""What is known and what is wanted: rows by run id on one side, members somebody is waiting for on the other.
+
+The search is written as plain functions that ask the board for a member's row. If the row is there they go on;
+if not, the member is noted as wanted and they return `PENDING`. Every change of the rows runs the functions
+again from the start. So what the policy wants is a pure function of the spec and the set of rows, whatever the
+order they came in: resuming is telling the old rows again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import Enum, IntEnum
+from functools import cached_property
+from typing import Any, Final
+
+from gtsearch.identity import digest
+from gtsearch.models.base import Sizes
+
+Row = Mapping[str, Any]
+Hyperparameters = Mapping[str, float]
+
+
+class Pending(Enum):
+    """An answer that is not known yet."""
+
+    PENDING = "pending"
+
+
+PENDING: Final = Pending.PENDING
+
+
+class Phase(IntEnum):
+    """Why a member is wanted; smaller goes first (design: order of ask)."""
+
+    SCRATCH = 1
+    JUDGE = 2
+    LADDER = 3
+    TARGET = 4
+    TRADEOFF = 5
+    AHEAD = 6
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model family with its sizes and what it costs before any training. `rank`: its place on the ladder."""
+
+    sizes: Sizes
+    params: int
+    flops_per_epoch: int
+    rank: int = 0
+
+    @property
+    def label(self) -> str:
+        return self.sizes.label
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A weak model's E_W as a file, and what it cost the run that made it."""
+
+    path: str
+    sha256: str
+    run_id: str
+    epoch: int
+    accuracy: float
+    flops: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One training run somebody wants: a config and a seed, for a purpose.
+
+    Attributes:
+        task: the identity of the task (no split).
+        keep: which embeddings to keep: `goal`, `best`, epochs, accuracy levels (a tuple), or None.
+        cap_epochs, capped_by: where the run may end because going on cannot matter, and whose cost says so.
+        reports: on fresh seeds, for a claim: measures test accuracy and, with a goal, runs on past it.
+        attempt: 0, and one more for each time the same run is needed again (lost, or capped too early).
+    """
+
+    task: Mapping[str, Any]
+    stage: str
+    method: str
+    role: str
+    purpose: str
+    architecture: Architecture
+    hyperparameters: Hyperparameters
+    seed: int
+    split_seed: int
+    max_epochs: int
+    goal: float | None
+    cap_epochs: int | None = None
+    capped_by: str | None = None
+    embedding: Embedding | None = None
+    keep: str | int | tuple[float, ...] | None = None
+    reports: bool = False
+    level: float | None = None
+    attempt: int = 0
+
+    @cached_property
+    def config_id(self) -> str:
+        return digest([self.architecture.label, dict(self.hyperparameters)], 10)
+
+    @cached_property
+    def run_id(self) -> str:
+        """What makes this run this run. Caps and purposes are not in it: they do not change what is computed."""
+        return digest(
+            [
+                dict(self.task),
+                self.split_seed,
+                self.stage,
+                self.method,
+                self.architecture.label,
+                dict(self.hyperparameters),
+                self.embedding.sha256 if self.embedding else None,
+                self.seed,
+                self.role,
+                self.attempt,
+            ]
+        )
+
+    @property
+    def end(self) -> int:
+        """The epoch at which it ends without reaching its goal."""
+        return self.max_epochs if self.cap_epochs is None else min(self.cap_epochs, self.max_epochs)
+
+    def to_json(self) -> dict[str, Any]:
+        """All a worker needs to know of this member, as plain JSON values; no tensor travels."""
+        return {
+            "run_id": self.run_id,
+            "attempt": self.attempt,
+            "method": self.method,
+            "role": self.role,
+            "purpose": self.purpose,
+            "config_id": self.config_id,
+            "hyperparameters": dict(self.hyperparameters),
+            "seed": self.seed,
+            "split_seed": self.split_seed,
+            "max_epochs": self.max_epochs,
+            "cap_epochs": self.cap_epochs,
+            "capped_by": self.capped_by,
+            "embedding": asdict(self.embedding) if self.embedding else None,
+            "keep": list(self.keep) if isinstance(self.keep, tuple) else self.keep,
+            "reports": self.reports,
+            "level": self.level,
+        }
+
+
+@dataclass
+class Board:
+    """Rows that are in, members that are wanted, and which rows counted for something."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    wanted: dict[str, tuple[Phase, Member]] = field(default_factory=dict)
+    counted: dict[str, Member] = field(default_factory=dict)
+
+    def put(self, rows: Iterable[Row]) -> bool:
+        """Takes in rows, in any order, repeated or never asked for; whether one was new."""
+        before = len(self.rows)
+        for row in rows:
+            if row["status"] != "cancelled":
+                # The curve is for the tables; the search needs the numbers taken from it.
+                self.rows.setdefault(row["run_id"], {k: v for k, v in row.items() if k != "curve"})
+        return len(self.rows) > before
+
+    def clear(self) -> None:
+        """Forgets what was wanted, before the plan is made again."""
+        self.wanted.clear()
+        self.counted.clear()
+
+    def get(self, member: Member, phase: Phase) -> Row | Pending:
+        """The member's row, or PENDING after noting that it is wanted in `phase`."""
+        while (row := self.rows.get(member.run_id)) is not None:
+            self.counted[member.run_id] = member
+            if not _must_run_again(row, member):
+                return row
+            member = replace(member, attempt=member.attempt + 1)
+        if member.run_id not in self.wanted or phase < self.wanted[member.run_id][0]:
+            self.wanted[member.run_id] = (phase, member)
+        return PENDING
+
+    def get_all(self, members: Sequence[Member], phase: Phase) -> list[Row] | Pending:
+        """The rows of all members, or PENDING after noting every one that is wanted."""
+        rows = [self.get(member, phase) for member in members]
+        known = [row for row in rows if row is not PENDING]
+        return known if len(known) == len(rows) else PENDING
+
+    def known(self, members: Sequence[Member]) -> list[Row]:
+        """The rows that happen to be in; nothing is wanted. For display only: the search must not depend on it."""
+        return [self.rows[m.run_id] for m in members if m.run_id in self.rows]
+
+
+def _must_run_again(row: Row, member: Member) -> bool:
+    if row["status"] == "failed":
+        return bool(row.get("lost")) and member.attempt == 0
+    return bool(row["status"] == "capped" and row["epochs"] < member.end)
+
+
+def cleared(row: Row) -> bool:
+    return bool(row["status"] == "cleared")
+
+
+def embedding_of(row: Row, level: float | None = None) -> Embedding | None:
+    """The embedding a weak run kept (at `level`, if it kept several), or None.
+
+    What it cost: everything up to the goal; for a snapshot after or without one, everything it trained.
+    """
+    for kept in row.get("embeddings") or ():
+        if kept["level"] == level:
+            at_goal = kept["epoch"] if level is not None else None
+            whole = at_goal is None and row.get("handover") == "best"
+            return Embedding(
+                kept["path"],
+                kept["sha256"],
+                row["run_id"],
+                kept["epoch"],
+                kept["val_accuracy"],
+                row["train_flops"] if whole else kept["train_flops"],
+                row["train_seconds"] if whole else kept["train_seconds"],
+            )
+    return None
+
+
+def objective(row: Row) -> float:
+    """What the proposals minimise: the share of max_epochs to the goal, in [0, 1]; above 1 how far it stayed away.
+
+    A run that never got there is worse than any that did, and the better the closer it came (in (1, 2]);
+    a run that diverged or failed is worse than both (3).
+    """
+    if row["status"] in ("diverged", "failed"):
+        return 3.0
+    if cleared(row):
+        return float(row["epochs_to_goal"]) / float(row["max_epochs"])
+    return 2.0 - min(1.0, float(row["best_val_accuracy"] or 0.0) / float(row["goal"] or 1.0))

@@ -1,0 +1,344 @@
+"""The nested search as one policy: whoever has a free worker asks, whoever has rows tells.
+
+`ask() -> Job | WAIT | DONE`, `tell(rows)`, `should_stop(job)`. The state is a function of the spec, the set of rows
+and the jobs out; nothing else. The order, as a person would tell it: scratch is tuned and confirmed; weak
+architectures are tried from the cheapest on; candidates go before the judge; the first that pays gets the full
+search and the report; controls beside it; then the trade-off. Idle workers look ahead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from gtsearch.identity import digest
+from gtsearch.search import tradeoff
+from gtsearch.search.board import PENDING, Architecture, Board, Member, Pending, Phase, Row, cleared
+from gtsearch.search.target import Confirmation, Reference, Target, Tuned
+from gtsearch.search.weak import Attempt, Candidate, Ladder
+from gtsearch.spec import Spec
+
+JOB_SECONDS = 5.0  # how much work one job should carry on a CPU: large beside the cost of a trial, small to a person
+
+
+class Answer(Enum):
+    """What `ask` says when there is no job."""
+
+    WAIT = "wait"
+    DONE = "done"
+
+
+WAIT: Final = Answer.WAIT
+DONE: Final = Answer.DONE
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Members one worker trains: same stage, architecture and goal. `phase` says why now."""
+
+    members: tuple[Member, ...]
+    phase: Phase
+
+    @property
+    def id(self) -> str:
+        return digest([member.run_id for member in self.members], 12)
+
+    @property
+    def stage(self) -> str:
+        return self.members[0].stage
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.members[0].architecture
+
+    def to_json(self, spec: Spec) -> dict[str, Any]:
+        """The job as a worker gets it (`gtsearch.trainables`): plain JSON values."""
+        stage = spec.weak if self.stage == "weak" else spec.target
+        architecture = self.architecture
+        return {
+            "id": self.id,
+            "stage": self.stage,
+            "task": spec.task.model_dump(),
+            "model": architecture.sizes.model_dump(),
+            "architecture": architecture.label,
+            "params": architecture.params,
+            "optimizer": stage.optimizer,
+            "goal": self.members[0].goal,
+            "hold": stage.goal.hold,
+            "evaluate_every": stage.goal.evaluate_every,
+            "members": [member.to_json() for member in self.members],
+        }
+
+
+@dataclass
+class Findings:
+    """What the search knows at this moment; the certificate is made of it. None: not known, or there is none.
+
+    Attributes:
+        reference: scratch, tuned and confirmed.
+        pays: the confirmed winner of the judge (judge none: of the gate).
+        clears, clears_rows: the cheapest candidate that clears on report seeds, and its report rows.
+        confirmations: every candidate that came to the report, the withdrawn ones first.
+        chosen: whose embedding the controls and the trade-off got.
+        controls: method -> its search and its report rows.
+        points: the trade-off.
+        complete: whether nothing is open any more.
+    """
+
+    reference: Reference | None = None
+    pays: Confirmation | None = None
+    clears: Candidate | None = None
+    clears_rows: tuple[Row, ...] = ()
+    clears_withdrawn: int = 0
+    confirmations: list[Confirmation] = field(default_factory=list)
+    chosen: Confirmation | None = None
+    controls: dict[str, tuple[Tuned, list[Row]]] = field(default_factory=dict)
+    points: list[tradeoff.Point] | None = None
+    complete: bool = False
+
+
+class Policy:
+    """The search of one experiment.
+
+    Args:
+        spec: the experiment.
+        architectures: the weak ones, in any order.
+        target: the target's architecture.
+        workers: how many may ask at once; it shapes jobs, never what is found.
+        job_members: members a job may carry at most (a stack on a GPU); None: as many as fit JOB_SECONDS.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        architectures: Sequence[Architecture],
+        target: Architecture,
+        workers: int = 1,
+        job_members: int | None = None,
+    ) -> None:
+        self.spec, self.workers, self.job_members = spec, workers, job_members
+        self.board = Board()
+        self.ladder = Ladder(spec, self.board, ranked(architectures, spec.weak.cost))
+        self.target = Target(spec, self.board, target, self.ladder)
+        self.out: dict[str, Job] = {}
+        self.findings = Findings()
+        self._stale = True
+        self._rate: dict[str, float] = {}
+        self._rated = -1
+
+    # -- the three questions ------------------------------------------------------------------------------
+
+    def ask(self) -> Job | Answer:
+        """The next job for a free worker; WAIT when only rows can bring more; DONE when nothing is open."""
+        self._plan()
+        if self.findings.complete:
+            return DONE
+        open_members = self._open()
+        ahead = sum(job.phase is Phase.AHEAD for job in self.out.values())
+        if open_members and (open_members[0][0] is not Phase.AHEAD or ahead < self.workers):
+            job = self._pack(open_members)
+            self.out[job.id] = job
+            return job
+        return WAIT
+
+    def tell(self, rows: Iterable[Row]) -> None:
+        """Takes in finished members: in any order, repeated, or of jobs it never asked for."""
+        self._stale |= self.board.put(rows)
+
+    def ended(self, job_id: str) -> list[Member]:
+        """A job is over, however it ended: the members it has not reported (they are open again)."""
+        job = self.out.pop(job_id, None)
+        return [m for m in job.members if m.run_id not in self.board.rows] if job else []
+
+    def should_stop(self, job: Job) -> bool:
+        """Whether nobody waits for any of the job's unreported members any more."""
+        self._plan()
+        return not any(member.run_id in self.board.wanted for member in job.members)
+
+    # -- jobs ---------------------------------------------------------------------------------------------
+
+    def _open(self) -> list[tuple[Phase, Member]]:
+        """Wanted members nobody is training, most urgent first, in the order the plan named them."""
+        busy = {member.run_id for job in self.out.values() for member in job.members}
+        entries = [entry for run_id, entry in self.board.wanted.items() if run_id not in busy]
+        return sorted(entries, key=lambda entry: entry[0])
+
+    def _pack(self, open_members: Sequence[tuple[Phase, Member]]) -> Job:
+        """The most urgent member and others like it: enough for a worker, not so many that others go idle."""
+        phase, first = open_members[0]
+        alike = [m for p, m in open_members if p is phase and _kind(m) == _kind(first)]
+        if first.attempt > 0:
+            return Job((first,), phase)  # it may be what killed its last worker
+        alike = [m for m in alike if m.attempt == 0]
+        room = self.job_members or math.ceil(len(alike) / self.workers)
+        members, seconds = [first], self.estimate_seconds(first)
+        for member in alike[1:]:
+            seconds += self.estimate_seconds(member)
+            if len(members) >= room or (self.job_members is None and seconds > JOB_SECONDS):
+                break
+            members.append(member)
+        return Job(tuple(members), phase)
+
+    def estimate_seconds(self, member: Member) -> float:
+        """A guess at the seconds a member takes to its end, from like ones that ran, else from its FLOPs."""
+        return self.estimate_epochs_seconds(member.architecture, member.end)
+
+    def estimate_epochs_seconds(self, architecture: Architecture, epochs: int) -> float:
+        """The same for so many epochs of an architecture."""
+        return epochs * self._rates().get(architecture.label, 1e-3 + architecture.flops_per_epoch / 8e10)
+
+    def _rates(self) -> dict[str, float]:
+        """Seconds an epoch (training and evaluation) by architecture, from the rows that are in."""
+        if self._rated != len(self.board.rows):
+            totals: dict[str, tuple[float, int]] = {}
+            for row in self.board.rows.values():
+                seconds, epochs = totals.get(row["architecture"], (0.0, 0))
+                spent = float(row["train_seconds"] or 0.0) + float(row["eval_seconds"] or 0.0)
+                totals[row["architecture"]] = (seconds + spent, epochs + int(row["epochs"] or 0))
+            self._rate = {label: s / e for label, (s, e) in totals.items() if e}
+            self._rated = len(self.board.rows)
+        return self._rate
+
+    # -- the plan -----------------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        """Walks the whole story once over the rows that are in; what is missing ends up on the board."""
+        if not self._stale:
+            return
+        self._stale = False
+        self.board.clear()
+        self.ladder.rungs.clear()
+        found = self.findings = Findings()
+        reference = self.target.reference()
+        found.reference = None if reference is PENDING else reference
+        judge = self._judge if self.spec.weak.judge.by == "target" else None
+        settled = self._climb(found, judge)
+        if not settled or found.reference is None:
+            return
+        if not self._certify_clears(found):
+            return
+        if found.pays is None and found.clears is not None:
+            # Nothing pays: the target stage is told with the cheapest that clears, so that a reader sees by how much.
+            answer = self.target.confirm(found.clears, found.reference, len(found.confirmations))
+            if answer is PENDING:
+                return
+            found.chosen = answer
+        elif found.pays is not None:
+            found.chosen = found.pays
+        controls = self._controls(found)
+        study = self._study(found)
+        found.complete = controls and study
+
+    def _judge(self, candidate: Candidate, phase: Phase) -> Attempt | Pending:
+        reference = self.findings.reference
+        return PENDING if reference is None else self.target.probe(candidate, reference, phase)
+
+    def _climb(self, found: Findings, judge: Any) -> bool:
+        """Climbs until a winner is confirmed on report seeds or none is left; whether that is settled."""
+        withdrawn: list[tuple[str, str]] = []
+        while True:
+            winner = self.ladder.walk(judge, withdrawn)
+            if winner is None:
+                return True
+            if winner is PENDING or found.reference is None:
+                return False
+            answer = self.target.confirm(winner, found.reference, len(withdrawn))
+            if answer is PENDING:
+                self._look_ahead(winner, found.reference)
+                return False
+            found.confirmations.append(answer)
+            holds = answer.pays if judge else _clears_enough(answer, self.spec)
+            if holds:
+                found.pays = answer
+                return True
+            withdrawn.append(winner.key)
+
+    def _look_ahead(self, winner: Candidate, reference: Reference) -> None:
+        """While a winner is being confirmed: the controls it will need if it is."""
+        for method in self._control_methods:
+            self.target.tune(method, winner.embeddings, self.target.break_even(reference), Phase.AHEAD)
+
+    @property
+    def _control_methods(self) -> list[str]:
+        return [method for method in self.spec.target.methods if method not in ("scratch", "transfer")]
+
+    def _certify_clears(self, found: Findings) -> bool:
+        """The cheapest candidate that clears on fresh seeds, whether it pays or not; whether that is settled.
+
+        Where it is the one that pays, the pipelines' first tries are the evidence.
+        """
+        report = self.spec.report
+        for candidate in self.ladder.candidates():
+            series = found.clears_withdrawn
+            members = [
+                self.target.weak_report_member(candidate, series * report.seeds + i, 0) for i in range(report.seeds)
+            ]
+            rows = self.board.get_all(members, Phase.TARGET)
+            if rows is PENDING:
+                return False
+            if sum(map(cleared, rows)) >= report.at_least:
+                found.clears, found.clears_rows = candidate, tuple(rows)
+                return True
+            found.clears_withdrawn += 1
+        return True
+
+    def _controls(self, found: Findings) -> bool:
+        chosen, reference = found.chosen, found.reference
+        if chosen is None or reference is None:
+            return True
+        settled = True
+        for method in self._control_methods:
+            answer = self.target.control(method, chosen, reference)
+            if answer is PENDING:
+                settled = False
+            else:
+                found.controls[method] = answer
+        return settled
+
+    def _study(self, found: Findings) -> bool:
+        chosen, reference = found.chosen, found.reference
+        if self.spec.tradeoff is None or chosen is None or reference is None:
+            return True
+        answer = tradeoff.study(
+            self.spec, self.board, self.ladder, self.target, chosen.candidate, chosen.tuned, reference
+        )
+        if answer is PENDING:
+            return False
+        found.points = answer
+        return True
+
+    # -- for people ---------------------------------------------------------------------------------------
+
+    def remaining_seconds(self) -> float:
+        """Worker-seconds of the members wanted now: what is known to be ahead, not what may follow from it."""
+        self._plan()
+        return sum(self.estimate_seconds(m) for phase, m in self.board.wanted.values() if phase is not Phase.AHEAD)
+
+
+def ranked(architectures: Iterable[Architecture], cost: str) -> list[Architecture]:
+    """Cheapest first by what is known before training: parameters, or FLOPs an epoch; ties: fewer FLOPs an epoch."""
+
+    def key(architecture: Architecture) -> tuple[int, int, str]:
+        first = architecture.params if cost == "params" else architecture.flops_per_epoch
+        return first, architecture.flops_per_epoch, architecture.label
+
+    ordered = sorted(architectures, key=key)
+    return [Architecture(a.sizes, a.params, a.flops_per_epoch, rank) for rank, a in enumerate(ordered)]
+
+
+def _kind(member: Member) -> Mapping[str, Any]:
+    """Members of one job share this."""
+    return {
+        "stage": member.stage,
+        "architecture": member.architecture.label,
+        "goal": member.goal,
+        "keep": member.keep,
+    }
+
+
+def _clears_enough(confirmation: Confirmation, spec: Spec) -> bool:
+    first_tries = [cleared(pipeline.weak_rows[0]) for pipeline in confirmation.pipelines]
+    return sum(first_tries) >= spec.report.at_least

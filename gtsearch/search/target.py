@@ -1,0 +1,467 @@
+"""The target: tuning one method, the scratch reference, the judge's probes, whole-pipeline replicates.
+
+Every method gets the same number of configs from the same space (transfer's probes included), the same seeds,
+and its own published settings to start from. Nothing here sees test accuracy.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gtsearch.identity import derive_seed
+from gtsearch.search import proposals
+from gtsearch.search.board import (
+    PENDING,
+    Architecture,
+    Board,
+    Embedding,
+    Hyperparameters,
+    Member,
+    Pending,
+    Phase,
+    Row,
+    cleared,
+    embedding_of,
+    objective,
+)
+from gtsearch.search.weak import Attempt, Candidate, Ladder, spent
+from gtsearch.spec import Spec
+
+# A config of a later round may take this many times the best epochs seen so far before it is cut: seeds differ,
+# so the best on one seed must not end what could be the better config over several.
+SLACK = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """A method after its search: the config to report, and every row the choice rests on."""
+
+    method: str
+    config: Hyperparameters
+    rows: tuple[Row, ...]
+    configs: int
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Scratch, tuned and confirmed: medians to the goal over its report seeds; None where half never got there."""
+
+    tuned: Tuned
+    rows: tuple[Row, ...]
+    flops: float | None
+    seconds: float | None
+    epochs: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """Replicate `index` of the report: weak seeds until one cleared, its embedding, what all of them spent."""
+
+    index: int
+    split_seed: int
+    weak_rows: tuple[Row, ...]
+    embedding: Embedding | None
+    weak_flops: float
+    weak_seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmation:
+    """A candidate on fresh seeds.
+
+    Attributes:
+        series: how many winners before this one were withdrawn.
+        rows: transfer's report rows, aligned with those of `pipelines` that have an embedding.
+        totals: weak (misses charged) + target cost a pipeline, in the experiment's unit; inf where it failed.
+        pays: whether enough reached the goal and the median total is below scratch's.
+    """
+
+    candidate: Candidate
+    tuned: Tuned
+    series: int
+    pipelines: tuple[Pipeline, ...]
+    rows: tuple[Row | None, ...]
+    totals: tuple[float, ...]
+    pays: bool
+
+
+class Target:
+    """The target stage of one experiment."""
+
+    def __init__(self, spec: Spec, board: Board, architecture: Architecture, ladder: Ladder) -> None:
+        self.spec, self.board, self.architecture, self.ladder = spec, board, architecture, ladder
+        self.target = spec.target
+        self.judged = spec.weak.judge.by == "target"
+        self.unit = ladder.unit
+        self._proposers = {
+            method: proposals.Proposer(
+                spec.method_space(method),
+                spec.target.search,
+                spec.target.start_from.get(method, []),
+                [spec.seed, "target", method],
+            )
+            for method in spec.target.methods
+        }
+
+    # -- members ------------------------------------------------------------------------------------------
+
+    def member(
+        self,
+        method: str,
+        hyperparameters: Hyperparameters,
+        role: str,
+        seed: int,
+        embedding: Embedding | None,
+        purpose: str,
+        cap: tuple[int, str] | None = None,
+        split_seed: int | None = None,
+        reports: bool = False,
+        level: float | None = None,
+    ) -> Member:
+        capped = cap is not None and cap[0] < self.target.budget.max_epochs
+        return Member(
+            task=self.spec.task.identity(),
+            stage="target",
+            method=method,
+            role=role,
+            purpose=purpose,
+            architecture=self.architecture,
+            hyperparameters=hyperparameters,
+            seed=seed,
+            split_seed=self.spec.task.seed if split_seed is None else split_seed,
+            max_epochs=self.target.budget.max_epochs,
+            goal=self.target.goal.val_accuracy,
+            cap_epochs=cap[0] if capped and cap else None,
+            capped_by=cap[1] if capped and cap else None,
+            embedding=embedding,
+            reports=reports,
+            level=level,
+        )
+
+    def _seed(self, role: str, i: int) -> int:
+        return derive_seed(self.spec.seed, role, "target", i)
+
+    def break_even(self, reference: Reference, weak_flops: float = 0.0) -> tuple[int, str] | None:
+        """The last epoch at which reaching the goal still costs less than scratch's median, and why."""
+        if reference.flops is None:
+            return None
+        every, hold = self.target.goal.evaluate_every, self.target.goal.hold
+        epochs = (reference.flops - weak_flops) / self.architecture.flops_per_epoch
+        at = max(every, math.floor(epochs / every) * every)
+        return at + (hold - 1) * every, "scratch's confirmed median"
+
+    def _affordable(self, reference: Reference, weak_flops: float) -> bool:
+        """Whether the target could be evaluated once before the total reaches scratch's median."""
+        first = self.target.goal.evaluate_every * self.architecture.flops_per_epoch
+        return reference.flops is None or weak_flops + first < reference.flops
+
+    # -- tuning one method --------------------------------------------------------------------------------
+
+    def configs(self) -> int:
+        """How many configs each method gets: the budget, and as many more as transfer has probes."""
+        return self.target.budget.configs + (self.spec.weak.judge.configs if self.judged else 0)
+
+    def _sizes(self, method: str) -> list[int]:
+        proposer = self._proposers[method]
+        total = proposals.budget(proposer.space, self.target.search, self.configs())
+        return proposals.round_sizes(total, len(proposer.published))
+
+    def tune(
+        self, method: str, embeddings: Sequence[Embedding], cap: tuple[int, str] | None, phase: Phase
+    ) -> Tuned | Pending:
+        """Searches a method's configs on the search seed, decides among the best on gate seeds.
+
+        Args:
+            embeddings: the search seed's first, then one a gate seed; empty for methods that need none.
+            cap: where no config can matter any more.
+        """
+        rows: list[Row] = []
+        configs: list[dict[str, float]] = []
+        for size in self._sizes(method):
+            history = [(row["hyperparameters"], objective(row)) for row in rows]
+            proposed = self._proposers[method].round(size, configs, history)
+            limit = _tighter(cap, self._cut(rows))
+            members = [
+                self.member(
+                    method, c, "search", self._seed("search", 0), _at(embeddings, 0), "target_search", limit
+                )
+                for c in proposed
+            ]
+            answer = self.board.get_all(members, phase)
+            if answer is PENDING:
+                return PENDING
+            configs += proposed
+            rows += answer
+        return self._decide(method, rows, embeddings, cap, phase)
+
+    def _cut(self, rows: Sequence[Row]) -> tuple[int, str] | None:
+        """Where a later config is cut: some slack beyond the best config so far."""
+        best = min(filter(cleared, rows), key=lambda row: row["epochs_to_goal"], default=None)
+        if best is None:
+            return None
+        every, hold = self.target.goal.evaluate_every, self.target.goal.hold
+        at = math.ceil(SLACK * max(best["epochs_to_goal"], every) / every) * every
+        return at + (hold - 1) * every, f"config {best['config_id']}"
+
+    def _decide(
+        self,
+        method: str,
+        rows: Sequence[Row],
+        embeddings: Sequence[Embedding],
+        cap: tuple[int, str] | None,
+        phase: Phase,
+    ) -> Tuned | Pending:
+        """The best of the best few over search and gate seeds; with none cleared, the one that came closest."""
+        ranked = sorted(rows, key=lambda row: (objective(row), row["run_id"]))
+        finalists = list(filter(cleared, ranked))[: self.target.gate.configs]
+        limit = _tighter(cap, self._cut(rows))
+        asked = [
+            [
+                self.member(
+                    method,
+                    row["hyperparameters"],
+                    "gate",
+                    self._seed("gate", i),
+                    _at(embeddings, 1 + i),
+                    "target_search",
+                    limit,
+                )
+                for i in range(self.target.gate.seeds)
+                if not embeddings or 1 + i < len(embeddings)
+            ]
+            for row in finalists
+        ]
+        answers = [self.board.get_all(members, phase) for members in asked]
+        decided = [(row, answer) for row, answer in zip(finalists, answers, strict=True) if answer is not PENDING]
+        if len(decided) < len(finalists):
+            return PENDING
+        gates = [row for _, answer in decided for row in answer]
+
+        def merit(entry: tuple[Row, list[Row]]) -> tuple[int, float, str]:
+            seen = [entry[0], *entry[1]]
+            return -sum(map(cleared, seen)), _median(_costs(seen, "flops")), entry[0]["run_id"]
+
+        best = min(decided, key=merit)[0] if decided else ranked[0]
+        return Tuned(method, best["hyperparameters"], (*rows, *gates), len(rows))
+
+    # -- the reference ------------------------------------------------------------------------------------
+
+    def reference(self) -> Reference | Pending:
+        """Scratch, tuned and confirmed on report seeds, each on its own split."""
+        tuned = self.tune("scratch", [], None, Phase.SCRATCH)
+        if tuned is PENDING:
+            return PENDING
+        members = [
+            self._report_member("scratch", tuned.config, i, None, None) for i in range(self.spec.report.seeds)
+        ]
+        rows = self.board.get_all(members, Phase.SCRATCH)
+        if rows is PENDING:
+            return PENDING
+        flops, seconds = (_finite(_median(_costs(rows, unit))) for unit in ("flops", "seconds"))
+        epochs = _finite(_median([row["epochs_to_goal"] if cleared(row) else math.inf for row in rows]))
+        return Reference(tuned, tuple(rows), flops, seconds, epochs)
+
+    def _report_split(self, index: int) -> int:
+        return derive_seed(self.spec.seed, "report", "split", index)
+
+    def _report_member(
+        self,
+        method: str,
+        config: Hyperparameters,
+        index: int,
+        embedding: Embedding | None,
+        cap: tuple[int, str] | None,
+    ) -> Member:
+        return self.member(
+            method,
+            config,
+            "report",
+            self._seed("report", index),
+            embedding,
+            "report",
+            cap,
+            split_seed=self._report_split(index),
+            reports=True,
+        )
+
+    # -- the judge ----------------------------------------------------------------------------------------
+
+    def probe(self, candidate: Candidate, reference: Reference, phase: Phase) -> Attempt | Pending:
+        """Whether the target, given this candidate's embeddings, gets there for less than scratch.
+
+        A few configs of transfer, one after another, each on as many weak seeds as it takes to decide. A pipeline
+        is charged its weak run and its share of the weak seeds that missed.
+        """
+        judge = self.spec.weak.judge
+        # The gate's embeddings first: the search seed's was seen when the config was chosen.
+        weak = (candidate.embeddings[1:] + candidate.embeddings[:1])[: judge.weak_seeds]
+        overhead = {unit: candidate.misses_per_success(unit) for unit in ("flops", "seconds")}
+        cheapest = min((e.flops for e in weak), default=0.0) + overhead["flops"]
+        if not self._affordable(reference, cheapest):
+            return Attempt(candidate, "costs as much as scratch before the target starts", False)
+        best = (0, 0)
+        furthest = 0
+        for config in self._proposers["transfer"].round(self._sizes("transfer")[0], [], [])[: judge.configs]:
+            members = [
+                self.member(
+                    "transfer",
+                    config,
+                    "probe",
+                    self._seed("gate", i),
+                    embedding,
+                    "probe",
+                    self.break_even(reference, embedding.flops + overhead["flops"]),
+                )
+                for i, embedding in enumerate(weak)
+            ]
+            seen: list[Row] = []
+            while _undecided(seen, judge.at_least, len(members)):
+                missing = judge.at_least - sum(map(cleared, seen))
+                answer = self.board.get_all(members[len(seen) : len(seen) + missing], phase)
+                if answer is PENDING:
+                    return PENDING
+                seen += answer
+            best = max(best, (sum(map(cleared, seen)), -len(seen)))
+            furthest = max([furthest, *(row["epochs"] for row in seen)])
+            if sum(map(cleared, seen)) >= judge.at_least:
+                unit_price = {"flops": reference.flops, "seconds": reference.seconds}[self.unit]
+                weak_costs = [getattr(e, self.unit) + overhead[self.unit] for e in weak]
+                totals = [w + t for w, t in zip(weak_costs, _costs(seen, self.unit), strict=False)]
+                totals += [math.inf] * (len(members) - len(seen))  # undecided ones cannot change the median
+                median = statistics.median_low(totals)
+                if unit_price is None or median < unit_price:
+                    return Attempt(candidate, "pays", True, sum(map(cleared, seen)), len(seen))
+                verdict = "reaches, does not pay"
+                return Attempt(candidate, verdict, False, sum(map(cleared, seen)), len(seen))
+        return Attempt(candidate, f"not seen to reach by {furthest} epochs", False, best[0], -best[1])
+
+    # -- the report ---------------------------------------------------------------------------------------
+
+    def confirm(self, candidate: Candidate, reference: Reference, series: int) -> Confirmation | Pending:
+        """The full search of transfer for a candidate, then whole pipelines on fresh seeds and splits.
+
+        The first `at_least` pipelines run first: when too many of them fail, the rest cannot save the candidate.
+        """
+        tuned = self.tune("transfer", candidate.embeddings, self.break_even(reference), Phase.TARGET)
+        if tuned is PENDING:
+            return PENDING
+        report = self.spec.report
+        pipelines: list[Pipeline] = []
+        rows: list[Row | None] = []
+        for batch in (range(report.at_least), range(report.at_least, report.seeds)):
+            started = [self._pipeline(candidate, series * report.seeds + i) for i in batch]
+            answers = [
+                None
+                if pipeline is not PENDING and pipeline.embedding is None
+                else PENDING
+                if pipeline is PENDING
+                else self.board.get(
+                    self._report_member("transfer", tuned.config, pipeline.index, pipeline.embedding, None),
+                    Phase.TARGET,
+                )
+                for pipeline in started
+            ]
+            if any(answer is PENDING for answer in answers):
+                return PENDING
+            pipelines += [pipeline for pipeline in started if pipeline is not PENDING]
+            rows += [answer for answer in answers if answer is not PENDING]
+            reached = sum(row is not None and cleared(row) for row in rows)
+            if self.judged and len(rows) - reached > report.seeds - report.at_least:
+                break
+        totals = tuple(
+            getattr(pipeline, f"weak_{self.unit}") + _costs([row], self.unit)[0] if row is not None else math.inf
+            for pipeline, row in zip(pipelines, rows, strict=True)
+        )
+        price = {"flops": reference.flops, "seconds": reference.seconds}[self.unit]
+        median = _median(totals)
+        pays = reached >= report.at_least and (price is None or median < price)
+        return Confirmation(candidate, tuned, series, tuple(pipelines), tuple(rows), totals, pays)
+
+    def _pipeline(self, candidate: Candidate, index: int) -> Pipeline | Pending:
+        """Weak seeds one after another until one clears, on the split of this replicate; every miss is charged."""
+        rows: list[Row] = []
+        for attempt in range(self.spec.report.weak_tries):
+            answer = self.board.get(self.weak_report_member(candidate, index, attempt), Phase.TARGET)
+            if answer is PENDING:
+                return PENDING
+            rows.append(answer)
+            if cleared(answer):
+                break
+        embedding = embedding_of(rows[-1]) if cleared(rows[-1]) else None
+        misses = rows[:-1] if embedding else rows
+        return Pipeline(
+            index,
+            self._report_split(index),
+            tuple(rows),
+            embedding,
+            spent(misses, "flops") + (embedding.flops if embedding else 0.0),
+            spent(misses, "seconds") + (embedding.seconds if embedding else 0.0),
+        )
+
+    def weak_report_member(self, candidate: Candidate, index: int, attempt: int) -> Member:
+        return self.ladder.member(
+            candidate.architecture,
+            candidate.hyperparameters,
+            "report",
+            derive_seed(self.spec.seed, "report", "weak", index, attempt),
+            split_seed=self._report_split(index),
+            purpose="report",
+            snapshot=candidate.snapshot,
+            reports=True,
+        )
+
+    def control(
+        self, method: str, confirmation: Confirmation, reference: Reference
+    ) -> tuple[Tuned, list[Row]] | Pending:
+        """A control method given the same embeddings: its search, then the same pipelines as transfer's report."""
+        cap = self.break_even(reference)
+        tuned = self.tune(method, confirmation.candidate.embeddings, cap, Phase.TARGET)
+        if tuned is PENDING:
+            return PENDING
+        members = [
+            self._report_member(method, tuned.config, pipeline.index, pipeline.embedding, cap)
+            for pipeline in confirmation.pipelines
+            if pipeline.embedding is not None
+        ]
+        rows = self.board.get_all(members, Phase.TARGET)
+        return PENDING if rows is PENDING else (tuned, rows)
+
+    def edges(self, tuned: Tuned) -> list[str]:
+        """Warnings where the chosen config lies on the edge of its space."""
+        space = self._proposers[tuned.method].space
+        return [f"{tuned.method}: {text}" for text in proposals.edges(space, tuned.config)]
+
+
+def _undecided(seen: Sequence[Row], at_least: int, n: int) -> bool:
+    """Whether the rows seen so far leave open if at least `at_least` of `n` clear."""
+    reached = sum(map(cleared, seen))
+    return reached < at_least and reached + (n - len(seen)) >= at_least
+
+
+def _costs(rows: Sequence[Row], unit: str) -> list[float]:
+    """Cost to the goal a row; inf where it never got there."""
+    return [float(row[f"{unit}_to_goal"]) if cleared(row) else math.inf for row in rows]
+
+
+def _median(values: Sequence[float]) -> float:
+    """The median with inf for censored values; inf when half are."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _tighter(one: tuple[int, str] | None, other: tuple[int, str] | None) -> tuple[int, str] | None:
+    return min((cap for cap in (one, other) if cap is not None), key=lambda cap: cap[0], default=None)
+
+
+def _at(embeddings: Sequence[Embedding], i: int) -> Embedding | None:
+    return embeddings[i] if i < len(embeddings) else None
+
+

@@ -1,0 +1,411 @@
+"""The ladder of weak architectures, from the cheapest on: rounds of configs, the gate, the candidates.
+
+Accuracy screens here: a config that clears the goal on the search seed earns the gate seeds, a config that clears
+on enough of those is a candidate. Whether it pays is for the target to say (`judge`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from gtsearch.identity import derive_seed
+from gtsearch.search import proposals
+from gtsearch.search.board import (
+    PENDING,
+    Architecture,
+    Board,
+    Embedding,
+    Hyperparameters,
+    Member,
+    Pending,
+    Phase,
+    Row,
+    cleared,
+    embedding_of,
+    objective,
+)
+from gtsearch.spec import Spec
+
+# An architecture starts from what the one LAG places cheaper has settled, never from its direct neighbour: so
+# the neighbour may still be running on another worker, and the rows are the same for any number of workers.
+LAG = 2
+# How far beyond the first open architecture idle workers may look.
+HORIZON = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A weak config that passed the gate, and the snapshot of its runs that is handed over.
+
+    Attributes:
+        rows: its search row and its gate rows.
+        snapshot: `goal` (or what the experiment's handover says), or `best` for a later snapshot.
+        embeddings: one a weak seed that cleared: the search seed's first, then the gate seeds'.
+    """
+
+    architecture: Architecture
+    hyperparameters: Hyperparameters
+    rows: tuple[Row, ...]
+    snapshot: str
+    embeddings: tuple[Embedding, ...]
+
+    @property
+    def config_id(self) -> str:
+        return str(self.rows[0]["config_id"])
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.config_id, self.snapshot
+
+    @property
+    def gate_cleared(self) -> int:
+        return sum(cleared(row) for row in self.rows[1:])
+
+    def cost_of_one(self, unit: str) -> float:
+        """What one clearing model costs with restarts: all that its seeds spent over how many cleared."""
+        return spent(self.rows, unit) / max(1, sum(cleared(row) for row in self.rows))
+
+    def misses_per_success(self, unit: str) -> float:
+        """What the seeds that missed add to each that cleared."""
+        misses = [row for row in self.rows if not cleared(row)]
+        return spent(misses, unit) / max(1, len(self.rows) - len(misses))
+
+
+@dataclass
+class Attempt:
+    """One candidate before the judge."""
+
+    candidate: Candidate
+    verdict: str
+    passes: bool
+    reached: int = 0
+    probed: int = 0
+
+
+@dataclass
+class Rung:
+    """What became of one architecture."""
+
+    architecture: Architecture
+    rows: list[Row]
+    gates: list[tuple[Hyperparameters, list[Row]]]
+    attempts: list[Attempt]
+    complete: bool
+    tried: bool = True
+
+    @property
+    def best_gate(self) -> tuple[int, int] | None:
+        """(cleared, seeds) of the config that did best at the gate, or None where none earned it."""
+        counts = [(sum(map(cleared, rows)), len(rows)) for _, rows in self.gates]
+        return max(counts, default=None)
+
+
+Judge = Callable[[Candidate, Phase], Attempt | Pending]
+
+
+def spent(rows: Sequence[Row], unit: str) -> float:
+    """What the runs spent until they cleared; a miss counts all it trained. `unit`: `flops` or `seconds`."""
+    return float(sum(row[f"{unit}_to_goal"] if cleared(row) else row[f"train_{unit}"] for row in rows))
+
+
+class Ladder:
+    """Walks the architectures in order of cost; `rungs` tells how far each got (for the certificate)."""
+
+    def __init__(self, spec: Spec, board: Board, architectures: Sequence[Architecture]) -> None:
+        self.spec, self.board = spec, board
+        self.weak = spec.weak
+        self.architectures = architectures
+        self.unit = "seconds" if spec.weak.cost == "seconds" else "flops"
+        self.space = dict(spec.weak.tune)
+        self.total = proposals.budget(self.space, self.weak.search, self.weak.budget.configs_per_architecture)
+        self.rungs: dict[str, Rung] = {}
+        self._proposers = {
+            a.label: proposals.Proposer(
+                self.space, self.weak.search, self.weak.start_from, [spec.seed, "weak", a.label]
+            )
+            for a in architectures
+        }
+
+    def cost(self, candidate: Candidate) -> float:
+        """What "cheapest" means in this experiment."""
+        if self.weak.cost == "params":
+            return float(candidate.architecture.params)
+        return candidate.cost_of_one(self.unit)
+
+    # -- members ------------------------------------------------------------------------------------------
+
+    def member(
+        self,
+        architecture: Architecture,
+        hyperparameters: Hyperparameters,
+        role: str,
+        seed: int,
+        split_seed: int | None = None,
+        purpose: str = "weak_search",
+        snapshot: str = "goal",
+        reports: bool = False,
+    ) -> Member:
+        handover = self.weak.handover
+        keep = handover if isinstance(handover, str) else handover.epochs
+        return Member(
+            task=self.spec.task.identity(),
+            stage="weak",
+            method="weak",
+            role=role,
+            purpose=purpose,
+            architecture=architecture,
+            hyperparameters=hyperparameters,
+            seed=seed,
+            split_seed=self.spec.task.seed if split_seed is None else split_seed,
+            max_epochs=self.weak.budget.max_epochs,
+            goal=self.weak.goal.val_accuracy,
+            keep="best" if snapshot == "best" else keep,
+            reports=reports,
+        )
+
+    def _gate_seed(self, i: int) -> int:
+        return derive_seed(self.spec.seed, "gate", "weak", i)
+
+    # -- one architecture ---------------------------------------------------------------------------------
+
+    def _rounds(self, architecture: Architecture, phase: Phase, incumbent: Candidate | None) -> list[Row] | Pending:
+        """The search rows of all configs of an architecture, round after round."""
+        rows: list[Row] = []
+        configs: list[dict[str, float]] = []
+        rung = self.rungs[architecture.label]
+        for number, size in enumerate(proposals.round_sizes(self.total, len(self.weak.start_from))):
+            history = [(row["hyperparameters"], objective(row)) for row in rows]
+            if number > 0 and architecture.rank >= LAG:
+                neighbour = self.rungs[self.architectures[architecture.rank - LAG].label]
+                if not neighbour.complete:
+                    return PENDING
+                history += [(r["hyperparameters"], objective(r)) for r in sorted(neighbour.rows, key=objective)[:1]]
+            proposed = self._proposers[architecture.label].round(size, configs, history)
+            seed = derive_seed(self.spec.seed, "search", "weak", 0)
+            members = [
+                self._capped(self.member(architecture, config, "search", seed), incumbent, rows) for config in proposed
+            ]
+            answer = self.board.get_all(members, phase)
+            if answer is PENDING:
+                rung.rows = rows + self.board.known(members)
+                return PENDING
+            configs += proposed
+            rows += answer
+            rung.rows = rows
+        return rows
+
+    def _gates(
+        self, architecture: Architecture, rows: Sequence[Row], phase: Phase, incumbent: Candidate | None
+    ) -> list[Candidate] | Pending:
+        """The candidates: configs that cleared the search seed and then enough gate seeds."""
+        gates: list[tuple[Row, list[Row] | Pending]] = []
+        for row in sorted(filter(cleared, rows), key=lambda row: (spent([row], "flops"), row["run_id"])):
+            members = [
+                self._capped(
+                    self.member(
+                        architecture, row["hyperparameters"], "gate", self._gate_seed(i), purpose="weak_gate"
+                    ),
+                    incumbent,
+                    [row],
+                )
+                for i in range(self.weak.gate.seeds)
+            ]
+            gates.append((row, self.board.get_all(members, phase)))
+        known = [(row, answer) for row, answer in gates if answer is not PENDING]
+        self.rungs[architecture.label].gates = [(row["hyperparameters"], answer) for row, answer in known]
+        if len(known) < len(gates):
+            return PENDING
+        return [
+            self._candidate(architecture, [row, *answer])
+            for row, answer in known
+            if sum(map(cleared, answer)) >= self.weak.gate.at_least
+        ]
+
+    def _candidate(self, architecture: Architecture, rows: Sequence[Row]) -> Candidate:
+        embeddings = [embedding_of(row) for row in rows if cleared(row)]
+        return Candidate(
+            architecture,
+            rows[0]["hyperparameters"],
+            tuple(rows),
+            "goal",
+            tuple(e for e in embeddings if e is not None),
+        )
+
+    def later(self, candidate: Candidate, phase: Phase) -> Candidate | Pending:
+        """The same config with its embeddings taken at the best validation accuracy of the whole training."""
+        seeds = [row["seed"] for row in candidate.rows if cleared(row)][: 1 + self.weak.judge.weak_seeds]
+        members = [
+            self.member(
+                candidate.architecture,
+                candidate.hyperparameters,
+                "probe",
+                seed,
+                purpose="probe",
+                snapshot="best",
+            )
+            for seed in seeds
+        ]
+        rows = self.board.get_all(members, phase)
+        if rows is PENDING:
+            return PENDING
+        embeddings = [embedding_of(row) for row in rows]
+        return replace(candidate, snapshot="best", embeddings=tuple(e for e in embeddings if e is not None))
+
+    def _choose(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates worth a judge: the cheapest, then those that differ most from the ones chosen.
+
+        Two configs of one architecture that clear equally well can hand over embeddings of very different worth
+        (weight decay decides), so the second try should not resemble the first.
+        """
+        rest = sorted(candidates, key=lambda c: (c.cost_of_one(self.unit), c.config_id))
+        chosen = rest[:1]
+        rest = rest[1:]
+        while rest and len(chosen) < self.weak.judge.candidates_per_architecture:
+            far = max(
+                rest,
+                key=lambda c: min(
+                    proposals.distance(self.space, c.hyperparameters, o.hyperparameters) for o in chosen
+                ),
+            )
+            chosen.append(far)
+            rest.remove(far)
+        return chosen
+
+    # -- caps ---------------------------------------------------------------------------------------------
+
+    def _capped(self, member: Member, incumbent: Candidate | None, before: Sequence[Row]) -> Member:
+        """Ends a member where its config can no longer be cheaper than the incumbent.
+
+        Whatever its other seeds do, a config's cost is at least what it has spent over all its seeds (search and
+        gate). Caps are epochs, by the FLOPs an epoch costs, or by the seconds its architecture was seen to take.
+        """
+        if incumbent is None or self.weak.cost == "params":
+            return member
+        limit = (1 + self.weak.gate.seeds) * self.cost(incumbent)
+        own = [r for r in before if r["role"] == "search" and r["hyperparameters"] == member.hyperparameters]
+        if self.weak.cost == "flops":
+            per_epoch = float(member.architecture.flops_per_epoch)
+        else:
+            trained = sum(r["epochs"] for r in before)
+            if not trained:
+                return member
+            per_epoch = sum(r["train_seconds"] for r in before) / trained
+        epochs = max(1, math.floor((limit - spent(own, self.unit)) / per_epoch))
+        if epochs >= member.max_epochs:
+            return member
+        return replace(member, cap_epochs=epochs, capped_by=f"{incumbent.architecture.label} {incumbent.config_id}")
+
+    def _cannot_win(self, architecture: Architecture, incumbent: Candidate | None) -> bool:
+        """Whether no config of the architecture can be strictly cheaper than the incumbent."""
+        if incumbent is None or self.weak.cost == "seconds":
+            return False
+        if self.weak.cost == "params":
+            return architecture.params >= incumbent.architecture.params
+        return architecture.flops_per_epoch * self.weak.goal.evaluate_every >= self.cost(incumbent)
+
+    # -- the climb ----------------------------------------------------------------------------------------
+
+    def walk(self, judge: Judge | None, withdrawn: Sequence[tuple[str, str]]) -> Candidate | Pending | None:
+        """The cheapest candidate that the judge passes and that was not withdrawn; None when there is none.
+
+        Args:
+            judge: the target's verdict on a candidate; None: every candidate passes (the paper's sequence).
+            withdrawn: keys of candidates that failed on report seeds.
+        """
+        winner: Candidate | None = None
+        winners: list[Candidate | None] = []  # after each architecture
+        settled: list[bool] = []
+        open_ones = 0
+        for architecture in self.architectures:
+            if self._cannot_win(architecture, winner):
+                self.rungs[architecture.label] = Rung(architecture, [], [], [], complete=False, tried=False)
+                winners.append(winner)
+                settled.append(True)
+                continue
+            if open_ones > HORIZON:
+                break
+            rung = self.rungs[architecture.label] = Rung(architecture, [], [], [], complete=False)
+            lagged = architecture.rank - LAG
+            if self.weak.cost != "params" and lagged >= 0 and not all(settled[: lagged + 1]):
+                break
+            capper = winners[lagged] if lagged >= 0 else None
+            better = self._climb(rung, judge, withdrawn, Phase.AHEAD if open_ones else Phase.LADDER, capper, winner)
+            if better is PENDING:
+                open_ones += 1
+            elif better is not None and (winner is None or self.cost(better) < self.cost(winner)):
+                if open_ones and self.weak.cost == "params":
+                    break  # a cheaper architecture is still open: this one waits
+                winner = better
+            winners.append(winner)
+            settled.append(better is not PENDING)
+        return PENDING if open_ones else winner
+
+    def _climb(
+        self,
+        rung: Rung,
+        judge: Judge | None,
+        withdrawn: Sequence[tuple[str, str]],
+        phase: Phase,
+        capper: Candidate | None,
+        winner: Candidate | None,
+    ) -> Candidate | Pending | None:
+        """One architecture through rounds, gate and judge: its first candidate that passes."""
+        rows = self._rounds(rung.architecture, phase, capper)
+        if rows is PENDING:
+            return PENDING
+        forward = phase is not Phase.AHEAD
+        candidates = self._gates(rung.architecture, rows, Phase.JUDGE if forward else phase, capper)
+        rung.complete = True  # its configs are all in: a dearer one may start from the best of them
+        if candidates is PENDING:
+            return PENDING
+        for candidate in self._choose(candidates):
+            if winner is not None and self.cost(candidate) >= self.cost(winner):
+                continue
+            answer = self._judge(rung, candidate, judge, withdrawn, forward)
+            if answer is not None:
+                return answer
+        return None
+
+    def _judge(
+        self,
+        rung: Rung,
+        candidate: Candidate,
+        judge: Judge | None,
+        withdrawn: Sequence[tuple[str, str]],
+        forward: bool,
+    ) -> Candidate | Pending | None:
+        """The candidate, or a later snapshot of it, if the judge passes it and it was not withdrawn."""
+        snapshots: list[Callable[[], Candidate | Pending]] = [lambda: candidate]
+        if judge and self.weak.judge.later_snapshot and self.weak.handover == "goal":
+            snapshots.append(lambda: self.later(candidate, Phase.JUDGE))
+        for snapshot in snapshots:
+            if judge and not forward:
+                return PENDING  # the judge is not asked ahead of cheaper candidates
+            version = snapshot()
+            if version is PENDING:
+                return PENDING
+            attempt = judge(version, Phase.JUDGE) if judge else Attempt(version, "clears", True)
+            if attempt is PENDING:
+                return PENDING
+            if version.key in withdrawn:
+                attempt = replace(attempt, verdict="withdrawn by its report seeds", passes=False)
+            rung.attempts.append(attempt)
+            if attempt.passes:
+                return version
+        return None
+
+    def candidates(self) -> list[Candidate]:
+        """Every candidate of the architectures whose gates are in, cheapest first: who clears, whoever pays."""
+        found = [
+            self._candidate(rung.architecture, [row, *answer])
+            for rung in self.rungs.values()
+            for row, answer in self._gated(rung)
+            if sum(map(cleared, answer)) >= self.weak.gate.at_least
+        ]
+        return sorted(found, key=lambda c: (self.cost(c), c.architecture.rank, c.cost_of_one(self.unit), c.config_id))
+
+    def _gated(self, rung: Rung) -> list[tuple[Row, list[Row]]]:
+        by_config = {row["config_id"]: row for row in rung.rows}
+        return [(by_config[answer[0]["config_id"]], answer) for _, answer in rung.gates if answer]
