@@ -1,0 +1,389 @@
+"""The claim and its evidence: from what the search found to summary.json.
+
+What is said of the weak model is a bracket: the largest architecture excluded < the undecided ones, by name < the
+smallest certified. k of n and intervals come from report seeds alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gtsearch.analysis import stats, tradeoff
+from gtsearch.identity import digest
+from gtsearch.results import SCHEMA
+from gtsearch.search.board import Row, cleared
+from gtsearch.search.policy import Findings, Policy
+from gtsearch.search.target import Confirmation
+from gtsearch.search.weak import Attempt, Candidate, Rung, spent
+from gtsearch.spec import Spec
+
+Json = dict[str, Any]
+
+
+def settle(policy: Policy, rows: Sequence[Row]) -> list[Json]:
+    """The rows for the tables: what counted for nothing is booked as cancelled, levels never reached are added.
+
+    With several workers some members were trained ahead of a need that never came; in a finished search their rows
+    say `cancelled`, so that any number of workers gives the same other rows.
+    """
+    findings = policy.findings
+    settled = [dict(row) for row in rows]
+    if findings.complete:
+        for row in settled:
+            if row["run_id"] not in policy.board.counted:
+                row |= {"status": "cancelled", "purpose": "cancelled"}
+    return settled + [
+        _unreached(point.weak_row, point.level) for point in findings.points or () if point.row is None
+    ]
+
+
+def _unreached(weak: Row, level: float) -> Json:
+    """The row of a trade-off level that a weak run never came to: no target ran."""
+    return {
+        "run_id": digest([weak["run_id"], level, "unreached"]),
+        "attempt": 0,
+        "stage": "target",
+        "method": "transfer",
+        "role": "tradeoff",
+        "purpose": "tradeoff",
+        "task": weak["task"],
+        "split_seed": weak["split_seed"],
+        "status": "unreached",
+        "level": level,
+        "weak_run_id": weak["run_id"],
+        "weak_epoch": weak["epochs"],
+        "weak_flops": weak["train_flops"],
+        "weak_seconds": weak["train_seconds"],
+        "elapsed_seconds": weak["elapsed_seconds"],
+    }
+
+
+def summarise(spec: Spec, policy: Policy, trials: pd.DataFrame, error: Exception | None = None) -> Json:
+    """summary.json (design: the run folder), from the search's findings and the settled trials."""
+    findings = policy.findings
+    judged = spec.weak.judge.by == "target"
+    pays = findings.pays if judged else None
+    methods = _methods(spec, policy, trials)
+    reference = findings.reference
+    return {
+        "schema": SCHEMA,
+        "name": spec.name,
+        "title": spec.task.title,
+        "cost": spec.weak.cost,
+        "judge": spec.weak.judge.by,
+        "threshold": spec.weak.goal.val_accuracy,
+        "target_goal": spec.target.goal.val_accuracy,
+        "complete": findings.complete,
+        "error": None if error is None else f"{type(error).__name__}: {error}",
+        "scratch_reference": {
+            "flops": reference.flops if reference else None,
+            "seconds": reference.seconds if reference else None,
+            "epochs": reference.epochs if reference else None,
+        },
+        "weak": _weak(spec, policy, pays),
+        "methods": methods,
+        "speedup": _speedup(spec, policy, trials, methods),
+        "tradeoff": _tradeoff(findings, trials),
+        "warnings": _warnings(spec, policy),
+        "exit_code": 0 if findings.pays is not None else 1,
+    }
+
+
+# -- the weak model -----------------------------------------------------------------------------------------
+
+
+def _weak(spec: Spec, policy: Policy, pays: Confirmation | None) -> Json:
+    findings = policy.findings
+    rungs = list(policy.ladder.rungs.values())
+    winner = (pays.candidate if pays else None) or findings.clears
+    ladder = [_rung(spec, rung, findings, pays) for rung in rungs]
+    cheaper = [
+        entry
+        for rung, entry in zip(rungs, ladder, strict=True)
+        if entry["verdict"] in ("excluded", "undecided", "clears") and _is_cheaper(policy, rung, winner)
+    ]
+    keys = ("architecture", "params", "configs", "best_val_accuracy", "best_cleared", "gate_seeds")
+    entries = [{key: e[key] for key in keys} | {"verdict": e["detail"], "kind": e["verdict"]} for e in cheaper]
+    bracket = [{k: v for k, v in entry.items() if k != "kind"} for entry in entries]
+    withdrawn = sum(not c.pays for c in findings.confirmations) if spec.weak.judge.by == "target" else 0
+    return {
+        "clears": _clears(findings),
+        "pays": _pays(spec, policy, pays) if pays else None,
+        "excluded": [b for b, e in zip(bracket, entries, strict=True) if e["kind"] == "excluded"],
+        "undecided": [b for b, e in zip(bracket, entries, strict=True) if e["kind"] != "excluded"],
+        "ladder": ladder,
+        "withdrawn": withdrawn + findings.clears_withdrawn,
+    }
+
+
+def _is_cheaper(policy: Policy, rung: Rung, winner: Candidate | None) -> bool:
+    """Whether the architecture stands below the winner on the ladder, strictly."""
+    if winner is None:
+        return True
+    if policy.spec.weak.cost == "params":
+        return rung.architecture.params < winner.architecture.params
+    return rung.architecture.label != winner.architecture.label
+
+
+def _rung(spec: Spec, rung: Rung, findings: Findings, pays: Confirmation | None) -> Json:
+    best_gate = rung.best_gate
+    accuracies = [float(row["best_val_accuracy"]) for row in rung.rows if row["best_val_accuracy"] is not None]
+    verdict, detail = _verdict(spec, rung, findings, pays)
+    return {
+        "architecture": rung.architecture.label,
+        "params": rung.architecture.params,
+        "flops_per_epoch": rung.architecture.flops_per_epoch,
+        "configs": len(rung.rows),
+        "cleared_configs": sum(map(cleared, rung.rows)),
+        "best_val_accuracy": max(accuracies, default=None),
+        "best_cleared": best_gate[0] if best_gate else None,
+        "gate_seeds": best_gate[1] if best_gate else None,
+        "verdict": verdict,
+        "detail": detail,
+        "candidates": [_attempt(attempt) for attempt in rung.attempts],
+    }
+
+
+def _attempt(attempt: Attempt) -> Json:
+    candidate = attempt.candidate
+    return {
+        "config_id": candidate.config_id,
+        "config": dict(candidate.hyperparameters),
+        "verdict": attempt.verdict,
+        "snapshot": candidate.snapshot,
+        "cleared": candidate.gate_cleared,
+        "seeds": len(candidate.rows) - 1,
+        "reached": attempt.reached,
+        "probed": attempt.probed,
+    }
+
+
+def _verdict(spec: Spec, rung: Rung, findings: Findings, pays: Confirmation | None) -> tuple[str, str]:
+    """What is said of one architecture, and the sentence that says why."""
+    label = rung.architecture.label
+    if not rung.tried or not rung.rows:
+        return "not tried", "not cheaper than the winner" if not rung.tried else "the search ended before it"
+    if pays and pays.candidate.architecture.label == label:
+        return "pays", f"pays on {_reached(pays)} of {len(pays.rows)} fresh pipelines"
+    gate = spec.weak.gate
+    best = rung.best_gate
+    if best is not None and best[0] >= gate.at_least:
+        verdicts = sorted({attempt.verdict for attempt in rung.attempts})
+        tail = f"; of {len(rung.attempts)} tried on the target: {', '.join(verdicts)}" if verdicts else ""
+        clears = findings.clears is not None and findings.clears.architecture.label == label
+        kind = "clears" if clears or rung.attempts else "undecided"
+        return kind, f"clears on {best[0]} of {best[1]} gate seeds{tail}"
+    n = len(rung.rows)
+    if not rung.complete or any(row["status"] in ("failed", "capped") for row in rung.rows):
+        return "undecided", f"{n} configs ran, not its whole budget"
+    if best is None:
+        bound = stats.rule_of_n(n)
+        return "excluded", f"0 of {n} configs clear: under {bound:.0%} of draws would, at 95 %"
+    upper = stats.clopper_pearson(*best)[1]
+    if upper < gate.at_least / gate.seeds:
+        return "excluded", f"at best {best[0]} of {best[1]} gate seeds clear (95 %: at most {upper:.2f})"
+    return "undecided", f"at best {best[0]} of {best[1]} gate seeds clear, {gate.at_least} are asked for"
+
+
+def _candidate(candidate: Candidate, rows: Sequence[Row]) -> Json:
+    """What is claimed of a weak config, from its report rows (one a seed)."""
+    k, n = sum(map(cleared, rows)), len(rows)
+    there = sorted(
+        (float(row["train_seconds"]), float(row["train_flops"]))
+        if candidate.snapshot == "best"
+        else (float(row["seconds_to_goal"]), float(row["flops_to_goal"]))
+        for row in rows
+        if cleared(row)
+    )
+    first = next((row for row in rows if cleared(row)), rows[0])
+    return {
+        "run_id": first["run_id"],
+        "architecture": candidate.architecture.label,
+        "params": candidate.architecture.params,
+        "config": dict(candidate.hyperparameters),
+        "snapshot": candidate.snapshot,
+        "cleared": k,
+        "seeds": n,
+        "interval": list(stats.wilson(k, n)),
+        "train_seconds": float(np.median([s for s, _ in there])) if there else None,
+        "train_flops": float(np.median([f for _, f in there])) if there else None,
+        "cost_with_restarts_flops": spent(rows, "flops") / k if k else None,
+    }
+
+
+def _clears(findings: Findings) -> Json | None:
+    if findings.clears is None:
+        return None
+    return _candidate(findings.clears, findings.clears_rows)
+
+
+def _reached(confirmation: Confirmation) -> int:
+    return sum(row is not None and cleared(row) for row in confirmation.rows)
+
+
+def _pays(spec: Spec, policy: Policy, confirmation: Confirmation) -> Json:
+    tries = [row for pipeline in confirmation.pipelines for row in pipeline.weak_rows]
+    k, n = _reached(confirmation), len(confirmation.rows)
+    certified = next((row for row in confirmation.rows if row is not None and cleared(row)), None)
+    reference = policy.findings.reference
+    price = getattr(reference, policy.target.unit) if reference else None
+    total = float(np.median(confirmation.totals))
+    claim = _candidate(confirmation.candidate, tries)
+    if certified is not None:
+        claim["run_id"] = certified["weak_run_id"]
+    return claim | {
+        "transferred": dict(confirmation.tuned.config),
+        "reached": k,
+        "pipelines": n,
+        "pipelines_interval": list(stats.wilson(k, n)),
+        f"total_{policy.target.unit}": total if math.isfinite(total) else None,
+        "saving": 1.0 - total / price if price and math.isfinite(total) else None,
+        "minimal": not any(
+            rung.architecture.params < confirmation.candidate.architecture.params
+            for rung in policy.ladder.rungs.values()
+            if _verdict(spec, rung, policy.findings, confirmation)[0] in ("undecided", "clears")
+        ),
+        "variance": _variance(confirmation),
+    }
+
+
+def _variance(confirmation: Confirmation) -> Json:
+    """The spread between weak seeds (epochs to the goal) and between whole pipelines (target epochs)."""
+    weak = [float(r["epochs_to_goal"]) for p in confirmation.pipelines for r in p.weak_rows if cleared(r)]
+    target = [float(r["epochs_to_goal"]) for r in confirmation.rows if r is not None and cleared(r)]
+    return {
+        "weak_epochs_to_goal_sd": float(np.std(weak, ddof=1)) if len(weak) > 1 else None,
+        "target_epochs_to_goal_sd": float(np.std(target, ddof=1)) if len(target) > 1 else None,
+    }
+
+
+# -- the target ---------------------------------------------------------------------------------------------
+
+
+def _methods(spec: Spec, policy: Policy, trials: pd.DataFrame) -> Json:
+    """What each method did on report seeds, and what its tuning cost."""
+    findings = policy.findings
+    chosen: dict[str, tuple[Mapping[str, float], int, Sequence[Row | None]]] = {}
+    if findings.reference is not None:
+        tuned = findings.reference.tuned
+        chosen["scratch"] = (tuned.config, tuned.configs, findings.reference.rows)
+    if findings.chosen is not None:
+        tuned = findings.chosen.tuned
+        chosen["transfer"] = (tuned.config, tuned.configs, findings.chosen.rows)
+    for method, (tuned, rows) in findings.controls.items():
+        chosen[method] = (tuned.config, tuned.configs, rows)
+    return {
+        method: _method(method, *chosen[method], trials) for method in spec.target.methods if method in chosen
+    }
+
+
+def _method(
+    method: str, config: Mapping[str, float], configs: int, rows: Sequence[Row | None], trials: pd.DataFrame
+) -> Json:
+    ran = [row for row in rows if row is not None]
+    own = trials[trials["run_id"].isin([row["run_id"] for row in ran]) & (trials["status"] != "cancelled")]
+    tuning = trials[
+        (trials["stage"] == "target")
+        & (trials["method"] == method)
+        & trials["purpose"].isin(["target_search", "probe"])
+    ]
+    k, n = sum(map(cleared, ran)), len(rows)
+    stayed = own["stayed"].dropna()
+    test = own.loc[own["status"] == "cleared", "test_accuracy"].dropna()
+    return {
+        "reached": k,
+        "seeds": n,
+        "interval": list(stats.wilson(k, n)),
+        **{f"{unit}_to_goal": _time(own, unit, n - len(ran)) for unit in stats.UNITS},
+        "test_accuracy": float(test.median()) if len(test) else None,
+        "stayed": int(stayed.sum()) if len(stayed) else None,
+        "tuning_members": len(tuning),
+        "tuning_flops": float(tuning["train_flops"].sum()),
+        "tuning_seconds": float(tuning["train_seconds"].sum()),
+        "configs": configs,
+        "config": dict(config),
+    }
+
+
+def _time(members: pd.DataFrame, unit: str, never_started: int) -> Json:
+    """Kaplan-Meier median and its bootstrap interval; pipelines without an embedding never get there."""
+    times, reached = stats.times_to_goal(members, unit)
+    times = np.append(times, [np.inf] * never_started)
+    reached = np.append(reached, [False] * never_started)
+    return {
+        "median": stats.km_median(times, reached),
+        "interval": list(stats.km_median_interval(times, reached)),
+    }
+
+
+def _speedup(spec: Spec, policy: Policy, trials: pd.DataFrame, methods: Json) -> Json:
+    """How many times cheaper transfer is than scratch, in FLOPs: the target alone, with the weak model, with all
+    that both searches spent. Where scratch is censored its budget stands for it, and the value is a lower bound."""
+    nothing = {"value": None, "lower_bound": False}
+    transfer, scratch = methods.get("transfer"), methods.get("scratch")
+    confirmation = policy.findings.chosen
+    if transfer is None or scratch is None or confirmation is None:
+        return dict.fromkeys(("target", "with_weak", "with_search"), nothing)
+    budget = float(spec.target.budget.max_epochs * policy.target.architecture.flops_per_epoch)
+    median = scratch["flops_to_goal"]["median"]
+    over, lower = (budget, True) if median is None else (float(median), False)
+    alone = transfer["flops_to_goal"]["median"]
+    pipelines = [
+        pipeline.weak_flops + float(row["flops_to_goal"]) if row is not None and cleared(row) else math.inf
+        for pipeline, row in zip(confirmation.pipelines, confirmation.rows, strict=True)
+    ]
+    whole = float(np.median(pipelines))
+    searching = trials[(trials["stage"] == "weak") & trials["purpose"].isin(["weak_search", "weak_gate", "probe"])]
+    weak_search = float(searching["train_flops"].sum())
+
+    def ratio(above: float, below: float | None) -> Json:
+        known = below is not None and math.isfinite(below) and below > 0
+        return {"value": above / below if known and below else None, "lower_bound": lower}
+
+    return {
+        "target": ratio(over, alone),
+        "with_weak": ratio(over, whole),
+        # Both sides with what finding them took: scratch's tuning on one, the weak search, the probes and
+        # transfer's tuning on the other.
+        "with_search": ratio(over + scratch["tuning_flops"], whole + weak_search + transfer["tuning_flops"]),
+    }
+
+
+# -- the trade-off, and warnings ----------------------------------------------------------------------------
+
+
+def _tradeoff(findings: Findings, trials: pd.DataFrame) -> Json | None:
+    if findings.points is None:
+        return None
+    points = tradeoff.table(trials)
+    scratch = tradeoff.scratch_median(points, "flops")
+    threshold, interval, least = stats.paying_threshold(points[points["arm"] == "tradeoff"], scratch)
+    return {
+        "threshold": threshold,
+        "interval": list(interval) if interval else None,
+        "least_total": least,
+        "levels": tradeoff.levels(points),
+    }
+
+
+def _warnings(spec: Spec, policy: Policy) -> list[str]:
+    findings = policy.findings
+    warnings: list[str] = []
+    tuned = [findings.reference.tuned] if findings.reference else []
+    tuned += [findings.chosen.tuned] if findings.chosen else []
+    for one in tuned:
+        warnings += [f"the best config lies on the edge of its space: {text}" for text in policy.target.edges(one)]
+    if findings.reference is not None and findings.reference.flops is None:
+        warnings.append(
+            f"scratch is censored: fewer than half of its report seeds reach the goal in "
+            f"{spec.target.budget.max_epochs} epochs, so every speed-up is a lower bound"
+        )
+    failed = sum(row["status"] == "failed" for row in policy.board.rows.values())
+    if failed:
+        warnings.append(f"{failed} members crashed or were lost; their rows say why")
+    return warnings

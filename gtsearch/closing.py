@@ -1,0 +1,228 @@
+"""What a person reads at the end of a run: a dozen lines made from the summary. Entry: `closing_lines`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gtsearch.progress import duration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Json = Mapping[str, Any]
+
+NAMED = 3
+"""How many undecided architectures are named; the rest is counted."""
+
+
+def closing_lines(summary: Json, ledger: pd.DataFrame, environment: Json, report_path: Path) -> list[str]:
+    """The run in plain lines without control codes, each with what it is about in front.
+
+    Args:
+        summary: summary.json.
+        ledger: columns as in `results.LEDGER`.
+        environment: environment.json.
+        report_path: shown as it is.
+    """
+    blocks = {
+        "weak": _weak(summary),
+        "target": _target(summary),
+        "pays": _tradeoff(summary),
+        "warning": iter(summary["warnings"]),
+        "report": iter([str(report_path)]),
+    }
+    width = 2 + max(map(len, (summary["name"], *blocks)))
+    lines = [f"{summary['name']:<{width}}{_experiment(summary, ledger, environment)}"]
+    for word, block in blocks.items():
+        for number, line in enumerate(block):
+            lines.append(f"{'' if number and word != 'warning' else word:<{width}}{line}")
+    return lines
+
+
+def _experiment(summary: Json, ledger: pd.DataFrame, environment: Json) -> str:
+    total = ledger[ledger["purpose"] == "total"]["wall_seconds"].iloc[0]
+    fraction, workers = summary.get("train_fraction"), environment["workers"]
+    title = summary["title"] if fraction is None else f"{summary['title']}, {100 * fraction:g} % train"
+    device = environment["device"] if environment["device"] == "cpu" else environment["device_names"][0]
+    return f"{title} · {workers} {_plural('worker', workers)} · {device} · {duration(total)}"
+
+
+# -- the weak model -----------------------------------------------------------------------------------------
+
+
+def _weak(summary: Json) -> Iterator[str]:
+    weak = summary["weak"]
+    pays, clears, judged = weak["pays"], weak["clears"], summary["judge"] == "target"
+    threshold = _threshold(summary["threshold"])
+    if pays:
+        yield (
+            f"{_model(pays)} · pays on {pays['transferred']} of {pays['pipelines']} fresh pipelines "
+            f"({_interval(pays['pipelines_interval'])}), {pays['cleared']} of {pays['seeds']} weak seeds clear"
+        )
+        if clears and (clears["architecture"], clears["config"]) != (pays["architecture"], pays["config"]):
+            why = _why_not(weak["ladder"], clears["architecture"])
+            yield (
+                f"smallest that only clears {threshold}: {clears['architecture']} "
+                f"({clears['cleared']} of {clears['seeds']} clear{why and f', {why}'})"
+            )
+    elif clears:
+        yield (
+            f"{_model(clears)} · {'the smallest that clears' if judged else 'clears'} {threshold}: "
+            f"{clears['cleared']} of {clears['seeds']} fresh seeds ({_interval(clears['interval'])})"
+        )
+        if judged:
+            why = _why_not(weak["ladder"], clears["architecture"])
+            yield f"nothing that clears pays for the target{why and f': {why}'}"
+    else:
+        yield f"nothing clears {threshold}: {_best_of(weak['ladder'])}"
+    if weak["withdrawn"]:
+        yield f"withdrawn: {weak['withdrawn']} that had passed and then failed on fresh seeds"
+    bracket = " · ".join(filter(None, (_undecided(weak["undecided"]), _excluded(weak["excluded"]))))
+    if bracket:
+        yield bracket
+
+
+def _model(winner: Json) -> str:
+    return f"{winner['architecture']} · {winner['params']:,} parameters"
+
+
+def _why_not(ladder: Sequence[Json], architecture: str) -> str:
+    """What the target said of an architecture's candidates; empty where it was not asked."""
+    candidates = [c for rung in ladder if rung["architecture"] == architecture for c in rung["candidates"]]
+    verdicts = [str(c["verdict"]) for c in candidates]
+    if "reaches, does not pay" in verdicts:
+        return "the target gains nothing over scratch"
+    return f"the target is {verdicts[0]}" if verdicts else ""
+
+
+def _best_of(ladder: Sequence[Json]) -> str:
+    tried = [rung for rung in ladder if rung["best_val_accuracy"] is not None]
+    if not tried:
+        return "no architecture was tried"
+    best = max(tried, key=lambda rung: float(rung["best_val_accuracy"]))
+    return (
+        f"{len(tried)} {_plural('architecture', len(tried))} tried, the best accuracy is "
+        f"{_share(best['best_val_accuracy'])} of {best['architecture']}"
+    )
+
+
+def _undecided(entries: Sequence[Json]) -> str:
+    if not entries:
+        return ""
+    named = [f"{entry['architecture']} ({_gate(entry)})" for entry in entries[:NAMED]]
+    return f"undecided: {', '.join(named)}{_more(len(entries) - NAMED)}"
+
+
+def _excluded(entries: Sequence[Json]) -> str:
+    if not entries:
+        return ""
+    largest = entries[-1]
+    at_best = _gate(largest) if largest["best_cleared"] is None else f"at best {_gate(largest)}"
+    return (
+        f"excluded: {largest['architecture']} ({largest['configs']} {_plural('config', largest['configs'])}, {at_best})"
+        f"{_more(len(entries) - 1)}"
+    )
+
+
+def _gate(entry: Json) -> str:
+    """How far an architecture got at the gate, or with what it never came there."""
+    if entry["best_cleared"] is not None:
+        return f"{entry['best_cleared']} of {entry['gate_seeds']}"
+    return "none at the gate" if entry["best_val_accuracy"] is None else f"up to {_share(entry['best_val_accuracy'])}"
+
+
+def _more(count: int) -> str:
+    return f", {count} more" if count > 0 else ""
+
+
+# -- the target and the trade-off ---------------------------------------------------------------------------
+
+
+def _target(summary: Json) -> Iterator[str]:
+    methods = summary["methods"]
+    if not methods:
+        yield "not run: no weak model to start from"
+    goal = _threshold(summary["target_goal"])
+    first = [name for name in ("transfer", "scratch") if name in methods]
+    order = first + [name for name in methods if name not in first]
+    times = {name: _time(methods[name], goal) for name in order}
+    for name in order:
+        yield (
+            f"{name:<{max(map(len, order))}}  {times[name]:<{max(map(len, times.values()))}}  "
+            f"{methods[name]['reached']} of {methods[name]['seeds']}"
+        )
+    if faster := _speedup(summary["speedup"]):
+        yield faster
+
+
+def _time(method: Json, goal: str) -> str:
+    """`0.99 in 12.3 s [10.1, 14.2]`; `[from 10.1]` where the upper bound was not seen."""
+    median, (low, high) = method["seconds_to_goal"]["median"], method["seconds_to_goal"]["interval"]
+    if median is None:
+        return f"{goal} not reached by {'half the seeds' if method['reached'] else 'any seed'}"
+    unit, size = ("s", 1.0) if median < 120 else ("min", 60.0)
+    digits = 1 if median < 100 * size else 0
+    first, last = (None if bound is None else f"{bound / size:.{digits}f}" for bound in (low, high))
+    return f"{goal} in {median / size:.{digits}f} {unit} [{_range(first, last, ', ')}]"
+
+
+def _speedup(speedup: Json) -> str:
+    if speedup["target"]["value"] is None:
+        return ""
+    at_least = "at least " if speedup["target"]["lower_bound"] else ""
+    parts = [f"transfer is {at_least}{_times(speedup['target']['value'])} than scratch"]
+    rest = {"with_weak": "with the weak model", "with_search": "with every search"}
+    parts += [
+        f"{at_least}{_times(speedup[key]['value'])} {words}" for key, words in rest.items() if speedup[key]["value"]
+    ]
+    return " · ".join(parts)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f} times faster" if ratio >= 1 else f"{1 / ratio:.1f} times slower"
+
+
+def _tradeoff(summary: Json) -> Iterator[str]:
+    tradeoff = summary["tradeoff"]
+    if tradeoff is None:
+        return
+    if tradeoff["threshold"] is None:
+        threshold = "at no weak accuracy that was tried: no threshold"
+    else:
+        bounds = f" ({_interval(tradeoff['interval'])})" if tradeoff["interval"] else ""
+        threshold = f"from weak accuracy {_share(tradeoff['threshold'])} on{bounds}"
+        if summary["scratch_reference"]["flops"] is None:
+            threshold += ", where half the seeds reach the goal and scratch does not"
+    least = tradeoff["least_total"]
+    yield threshold if least is None else f"{threshold}; least total at {_share(least)}"
+
+
+# -- numbers ------------------------------------------------------------------------------------------------
+
+
+def _share(value: float) -> str:
+    """Two digits without the nought, `.31`; `1.00` stays."""
+    return f"{value:.2f}".removeprefix("0")
+
+
+def _threshold(value: float) -> str:
+    """As many digits as it was given, two at least: `0.40`, `0.995`."""
+    return max(f"{value:.2f}", f"{value:g}", key=len)
+
+
+def _interval(bounds: Sequence[float | None]) -> str:
+    low, high = (None if bound is None else _share(bound) for bound in bounds)
+    return f"95 %: {_range(low, high, ' to ')}"
+
+
+def _range(low: str | None, high: str | None, between: str) -> str:
+    """Says so where an end was never seen."""
+    if low is None:
+        return "not known" if high is None else f"up to {high}"
+    return f"from {low}" if high is None else f"{low}{between}{high}"
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"

@@ -1,0 +1,433 @@
+"""The conductor: spec -> policy -> Tune -> results -> report. Owns `Run`, and what run, resume and check do.
+
+Everything a run must not lose goes through `Conductor.take`: a finished member's line is on the disk before the
+policy hears of it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from gtsearch import certificate, cost, narrative, results
+from gtsearch.errors import GtsearchError, ResourcesError, ResultsError
+from gtsearch.journal import Journal
+from gtsearch.progress import Display
+from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, MembersLog, read_log
+from gtsearch.search.board import Architecture
+from gtsearch.search.policy import Answer, Job, Policy
+from gtsearch.spec import Spec, load_spec
+from gtsearch.trainables import failed_row, static_row
+
+WORKER_BYTES = 600 * 2**20  # what a CPU worker needs: torch and one member
+STACKED_MEMBERS = 512  # members one job carries on a GPU
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that ended: where it is, how (0 done; 1 nothing pays; 130, 143 interrupted), what to tell a person."""
+
+    folder: Path
+    exit_code: int
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run uses, every `auto` decided."""
+
+    workers: int
+    cpus_per_trial: float
+    gpus_per_trial: float
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus_per_trial else "cpu"
+
+
+def run(
+    spec: Spec,
+    out: Path | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    verbose: bool = False,
+    command: Sequence[str] = (),
+) -> Run:
+    """Runs an experiment into a new folder.
+
+    Args:
+        out: the run folder; default `runs/<name>-<date>-<time>`. It must not exist.
+        workers: how many members train at once; default: what the experiment says, `auto` being all cores.
+        address: of a running Ray cluster; default: a local Ray of our own.
+        verbose: whether Ray's own output is shown.
+        command: what was typed, for environment.json.
+
+    Raises:
+        GtsearchError: the folder exists or cannot be written; too little memory; the cluster cannot be reached.
+    """
+    resources = _resources(spec, workers)
+    folder = out or Path("runs") / f"{spec.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    _make_folder(folder)
+    try:
+        (folder / SPEC).write_text(spec.to_yaml())
+        environment = _environment(resources, command)
+        results.write_json(folder / ENVIRONMENT, environment)
+        log = MembersLog(folder / LOG)
+    except (OSError, GtsearchError) as error:
+        _remove_started(folder)
+        raise ResultsError(f"cannot write the run folder {folder}: {error}") from None
+    with log:
+        return _conduct(spec, folder, log, [], environment, resources, address, verbose, fresh=True)
+
+
+def resume(folder: Path, workers: int | None = None, address: str | None = None, verbose: bool = False) -> Run:
+    """Goes on with a run from its members.log; a finished one is only reported again.
+
+    Raises:
+        GtsearchError: not a run folder, a damaged log, or a run that another process is writing.
+    """
+    folder = Path(folder)
+    if not (folder / SPEC).is_file():
+        raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
+    spec = load_spec(folder / SPEC)
+    resources = _resources(spec, workers)
+    environment = results.read_json(folder / ENVIRONMENT)
+    rows, torn = read_log(folder / LOG)
+    with MembersLog(folder / LOG) as log:
+        environment["resumed"] = [*environment.get("resumed", []), f"{datetime.now():%Y-%m-%d %H:%M:%S}"]
+        environment |= {"workers": resources.workers, "torn_lines": environment.get("torn_lines", 0) + torn}
+        results.write_json(folder / ENVIRONMENT, environment)
+        return _conduct(spec, folder, log, rows, environment, resources, address, verbose, fresh=False)
+
+
+def check(spec: Spec, workers: int | None = None) -> list[str]:
+    """What would run, how many members at most, and an estimate of their cost. Runs nothing."""
+    resources = _resources(spec, workers)
+    return narrative.forecast(spec, architectures(spec), target_architecture(spec), resources.workers)
+
+
+def architectures(spec: Spec) -> list[Architecture]:
+    """The weak architectures of an experiment with their static costs."""
+    measured = [(sizes, cost.of_architecture(sizes, spec.task)) for sizes in spec.weak.model.architectures]
+    return [Architecture(sizes, c.params, c.flops_per_epoch) for sizes, c in measured]
+
+
+def target_architecture(spec: Spec) -> Architecture:
+    """The target's architecture with its static cost."""
+    measured = cost.of_architecture(spec.target.model, spec.task)
+    return Architecture(spec.target.model, measured.params, measured.flops_per_epoch)
+
+
+class Conductor:
+    """Between the policy and whoever trains: jobs out, rows in, onto the disk, to the policy, to the display."""
+
+    def __init__(
+        self, spec: Spec, policy: Policy, log: MembersLog, journal: Journal, display: Display, rows: Sequence[Row]
+    ) -> None:
+        self.spec, self.policy, self.log, self.journal, self.display = spec, policy, log, journal, display
+        self.rows = list(rows)
+        self.seen = {row["run_id"] for row in rows if row["status"] != "cancelled"}
+        self.jobs: dict[str, Job] = {}
+        self.progress: dict[str, dict[str, Any]] = {}
+        self.interrupted: int | None = None
+        self.error: Exception | None = None
+        self.over = False
+        self._before = max((float(row.get("elapsed_seconds") or 0.0) for row in rows), default=0.0)
+        self._began = time.monotonic()
+        self._asked: Job | Answer | None = None
+        self._told: set[str] = set()
+        policy.tell(rows)
+        journal.add(rows)
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Wall seconds of the run, resumes added up."""
+        return self._before + time.monotonic() - self._began
+
+    # -- what Tune asks (gtsearch.tune.Conductor) ---------------------------------------------------------
+
+    def has_job(self) -> bool:
+        self._ask()
+        return isinstance(self._asked, Job)
+
+    def next_job(self) -> dict[str, Any] | None:
+        self._ask()
+        job, self._asked = self._asked, None
+        if not isinstance(job, Job):
+            return None
+        self.jobs[job.id] = job
+        self._show()
+        return job.to_json(self.spec)
+
+    def take(self, job_id: str, rows: list[Row], progress: list[dict[str, Any]]) -> None:
+        self.progress.update({entry["run_id"]: entry for entry in progress})
+        self._record([row for row in rows if row["run_id"] not in self.seen])
+        self._show()
+
+    def is_needless(self, job_id: str) -> bool:
+        return job_id in self.jobs and self._guard(lambda: self.policy.should_stop(self.jobs[job_id]), True)
+
+    def ended(self, job_id: str, error: str | None) -> None:
+        job = self.jobs.pop(job_id, None)
+        if job is None:
+            return
+        info = job.to_json(self.spec)
+        left = {member.run_id for member in self.policy.ended(job_id)}
+        known = [static_row(info, m) | self._unknown() for m in info["members"] if m["run_id"] in left]
+        started = [(row, self.progress.pop(row["run_id"], None)) for row in known]
+        if error is not None:
+            self.display.note(f"a worker was lost with {len(known)} members of {info['architecture']}; they run again")
+            self._record([failed_row(row, error, lost=True, spent=spent) for row, spent in started])
+        elif self.interrupted is None:
+            cancelled = [(row, spent) for row, spent in started if spent is not None]
+            self._record(
+                [failed_row(row, "", False, spent) | {"status": "cancelled", "error": None, "purpose": "cancelled"}
+                 for row, spent in cancelled]
+            )
+
+    def is_over(self) -> bool:
+        if self.interrupted is None and self.error is None and not self.over:
+            self._ask()
+        return self.over or self.interrupted is not None or self.error is not None
+
+    def interrupt(self, signal_number: int) -> None:
+        self.interrupted = signal_number
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Keeps the next job at hand, so that asking whether there is one does not take it."""
+        if isinstance(self._asked, Job) and self._guard(lambda: self.policy.should_stop(self._asked), True):
+            self.policy.ended(self._asked.id)  # it became needless before it was handed out
+            self._asked = None
+        if not isinstance(self._asked, Job):
+            self._asked = self._guard(self.policy.ask, Answer.WAIT)
+            self.over = self._asked is Answer.DONE
+
+    def _guard(self, question: Any, otherwise: Any) -> Any:
+        """A mistake of the policy ends the run with its report; it is never a member's failure."""
+        try:
+            return question()
+        except Exception as error:
+            self.error = self.error or error
+            return otherwise
+
+    def _unknown(self) -> dict[str, Any]:
+        return {"device": None, "host": None, "threads": None, "dtype": None}
+
+    def _record(self, rows: list[Row]) -> None:
+        for row in rows:
+            row["elapsed_seconds"] = self.elapsed_seconds
+            self.log.append(row)
+            self.progress.pop(row["run_id"], None)
+            if row["status"] != "cancelled":
+                self.seen.add(row["run_id"])
+        self.rows += rows
+        self.policy.tell(rows)
+        self.journal.add(rows)
+
+    def _show(self) -> None:
+        running = sum(len(job.members) for job in self.jobs.values())
+        self.display.update(
+            narrative.state(self.policy, self.jobs.values())
+            | {
+                "done": len(self.rows),
+                "running": running,
+                "jobs_out": len(self.jobs),
+                "elapsed_seconds": self.elapsed_seconds,
+                "workers": self.policy.workers,
+            }
+        )
+        for note in narrative.news(self.policy):
+            if note not in self._told:
+                self._told.add(note)
+                self.display.note(note)
+
+
+def _conduct(
+    spec: Spec,
+    folder: Path,
+    log: MembersLog,
+    rows: Sequence[Row],
+    environment: dict[str, Any],
+    resources: Resources,
+    address: str | None,
+    verbose: bool,
+    fresh: bool,
+) -> Run:
+    """Searches until the policy is done or somebody stops it; then tables, summary, figures, report."""
+    policy = Policy(
+        spec,
+        architectures(spec),
+        target_architecture(spec),
+        resources.workers,
+        STACKED_MEMBERS if resources.device == "cuda" else None,
+    )
+    with Display(_title(spec, resources), quiet=verbose) as display:
+        conductor = Conductor(spec, policy, log, Journal(folder / "study.log", spec), display, rows)
+        if not conductor.is_over():
+            from gtsearch import tune  # ray is loaded only when something has to run
+
+            try:
+                with tune.cluster(
+                    address, resources.workers, _gpus(resources), resources.cpus_per_trial, verbose
+                ):
+                    tune.drive(
+                        conductor, folder, resources.workers, resources.cpus_per_trial, resources.gpus_per_trial, verbose
+                    )
+            except ResourcesError:
+                if fresh:
+                    log.close()
+                    _remove_started(folder)
+                raise
+    wall_seconds = conductor.elapsed_seconds
+    if conductor.interrupted is not None:
+        return Run(folder, 128 + conductor.interrupted, _goodbye(folder, conductor))
+    return finish(spec, folder, policy, conductor.rows, environment, wall_seconds, conductor.error)
+
+
+def finish(
+    spec: Spec,
+    folder: Path,
+    policy: Policy,
+    rows: Sequence[Row],
+    environment: dict[str, Any],
+    wall_seconds: float,
+    error: Exception | None = None,
+) -> Run:
+    """Writes tables, summary, figures and report of what is there."""
+    from gtsearch.analysis.report import write_report
+
+    rows = certificate.settle(policy, rows)
+    results.write_tables(folder, rows, wall_seconds)
+    trials = results.trials_frame(rows)
+    ledger = results.ledger_frame(trials, wall_seconds)
+    summary = certificate.summarise(spec, policy, trials, error)
+    results.write_json(folder / SUMMARY, summary)
+    loaded = results.load_results(folder)
+    report = write_report(loaded)
+    if error is not None:
+        raise GtsearchError(
+            f"the search stopped on a mistake of its own ({type(error).__name__}: {error}); "
+            f"what was found so far is in {report}"
+        ) from error
+    return Run(folder, summary["exit_code"], closing_lines(summary, ledger, environment, report))
+
+
+# -- the surroundings --------------------------------------------------------------------------------------
+
+
+def _title(spec: Spec, resources: Resources) -> str:
+    return (
+        f"{spec.name}   {spec.task.title}, {spec.task.train_fraction:.0%} train · "
+        f"{resources.workers} workers · {resources.device}"
+    )
+
+
+def _resources(spec: Spec, workers: int | None) -> Resources:
+    asked = spec.resources
+    gpus: float
+    if asked.gpus_per_trial == "auto":
+        gpus = 1.0 if torch.cuda.is_available() else 0.0
+    else:
+        gpus = float(asked.gpus_per_trial)
+    if workers is None:
+        if asked.workers != "auto":
+            workers = int(asked.workers)
+        elif gpus:
+            workers = max(1, int(torch.cuda.device_count() / gpus))
+        else:
+            workers = max(1, int(len(os.sched_getaffinity(0)) / asked.cpus_per_trial))
+    free = psutil.virtual_memory().available
+    if free < workers * WORKER_BYTES:
+        raise ResourcesError(
+            f"{workers} workers need about {workers * WORKER_BYTES / 2**30:.1f} GiB of free memory and "
+            f"{free / 2**30:.1f} GiB are free; give fewer with --workers"
+        )
+    return Resources(workers, float(asked.cpus_per_trial), gpus)
+
+
+def _gpus(resources: Resources) -> float:
+    return resources.gpus_per_trial * resources.workers
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.exists():
+        raise ResultsError(
+            f"the folder {folder} exists; choose another --out, or go on with it: gtsearch resume {folder}"
+        )
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise ResultsError(f"cannot make the run folder {folder}: {error.strerror}; choose another --out") from None
+
+
+def _remove_started(folder: Path) -> None:
+    """Takes back a run folder in which nothing has run."""
+    for name in (SPEC, ENVIRONMENT, LOG, "study.log"):
+        (folder / name).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _environment(resources: Resources, command: Sequence[str]) -> dict[str, Any]:
+    """What a reader needs to judge the seconds and to run it again."""
+    packages = ("gtsearch", "torch", "ray", "optuna", "numpy", "pandas", "scipy")
+    return {
+        "schema": results.SCHEMA,
+        "command": list(command) or sys.argv,
+        "started": f"{datetime.now():%Y-%m-%d %H:%M:%S}",
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in packages},
+        "git_revision": _git_revision(),
+        "device": resources.device,
+        "device_names": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or [_cpu_name()],
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": max(1, int(resources.cpus_per_trial)),
+        "workers": resources.workers,
+    }
+
+
+def _git_revision() -> str | None:
+    """The revision of the source this runs from, or None for an installed package."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _goodbye(folder: Path, conductor: Conductor) -> list[str]:
+    name = signal.Signals(conductor.interrupted or signal.SIGINT).name
+    return [
+        f"stopped by {name} with {len(conductor.rows)} finished members kept; nothing of them will run again",
+        f"go on with: gtsearch resume {folder}",
+    ]

@@ -1,0 +1,54 @@
+"""The Optuna studies of a run as a JournalFile: a mirror for `optuna-dashboard`, never read back by the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from gtsearch.search.board import objective
+from gtsearch.spec import Spec
+
+
+class Journal:
+    """One study an architecture and one a method; a trial is a finished member of the search role.
+
+    The value is what the proposals minimise: the share of max_epochs to the goal, above 1 for runs that missed it.
+    """
+
+    def __init__(self, path: Path, spec: Spec) -> None:
+        self.spec = spec
+        path.unlink(missing_ok=True)  # a mirror is made anew from the rows
+        self._storage = JournalStorage(JournalFileBackend(str(path)))
+        self._studies: dict[str, optuna.Study] = {}
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Mirrors those of the rows that a study would hold."""
+        for row in rows:
+            if row["role"] == "search" and row["status"] not in ("cancelled", "failed"):
+                self._study(row).add_trial(self._trial(row))
+
+    def _study(self, row: Mapping[str, Any]) -> optuna.Study:
+        name = f"weak {row['architecture']}" if row["stage"] == "weak" else f"target {row['method']}"
+        if name not in self._studies:
+            self._studies[name] = optuna.create_study(
+                study_name=name, storage=self._storage, direction="minimize", load_if_exists=True
+            )
+        return self._studies[name]
+
+    def _trial(self, row: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
+        space = self.spec.weak.tune if row["stage"] == "weak" else self.spec.method_space(row["method"])
+        seconds = float(row["train_seconds"] or 0.0) + float(row["eval_seconds"] or 0.0)
+        trial = optuna.trial.create_trial(
+            params=dict(row["hyperparameters"]),
+            distributions={name: domain.distribution() for name, domain in space.items()},
+            value=objective(row),
+            user_attrs={name: row[name] for name in ("run_id", "status", "epochs_to_goal", "best_val_accuracy")},
+        )
+        trial.datetime_start = datetime.now() - timedelta(seconds=seconds)
+        return trial

@@ -1,0 +1,452 @@
+"""The tables of a run folder: their columns, the log they are made from, and a strict reader.
+
+While a run goes on, `members.log` is the truth: one JSON line a finished member. The tables, the ledger and the
+summary are made from it at the end; each is written beside and renamed, so that it is there whole or not at all.
+Entries: `MembersLog`, `write_tables`, `load_results`. Reading never guesses: what does not fit is an error that
+names the file. This module knows no torch, no ray and no experiment file.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gtsearch.errors import ResultsError
+
+SCHEMA = 1
+"""Version of everything in a run folder; a reader refuses any other."""
+
+SPEC, ENVIRONMENT, LOG, SUMMARY = "spec.yaml", "environment.json", "members.log", "summary.json"
+
+STAGES = ("weak", "target")
+ROLES = ("search", "gate", "probe", "report", "tradeoff")
+"""Which seeds a member belongs to: those that choose (search), decide (gate, probe) or claim (report, tradeoff)."""
+PURPOSES = ("weak_search", "weak_gate", "probe", "target_search", "report", "tradeoff", "cancelled")
+"""What a member's cost is booked under; the ledger adds a row `total`."""
+TOTAL = "total"
+STATUSES = ("cleared", "exhausted", "capped", "cancelled", "unreached", "diverged", "failed")
+"""How a member ended: it reached and held its goal; it trained to max_epochs without; it was ended where going on
+could not matter; the search no longer needed it; its weak accuracy level was never reached; its loss was no longer
+finite; it raised an error or was lost."""
+
+TEXT, WHOLE, REAL, FLAG = "string", "Int64", "Float64", "boolean"
+
+# FLOPs are REAL: a GPU hour of them does not fit 63 bits, and float64 counts exactly up to 9e15.
+TRIALS: dict[str, str] = {
+    "run_id": TEXT,  # hash of all that makes this run this run; a cancelled run may come again under its name
+    "attempt": WHOLE,  # 0, and one more each time the same run was needed again
+    "stage": TEXT,  # of STAGES
+    "method": TEXT,  # `weak`, or how the target started: `transfer`, `scratch`, ...
+    "role": TEXT,  # of ROLES
+    "purpose": TEXT,  # of PURPOSES
+    "variation": TEXT,  # what was varied on purpose, if anything
+    "task": TEXT,
+    "split_seed": WHOLE,
+    "architecture": TEXT,  # label such as mlp-d4-w16-L2
+    "model": TEXT,
+    "d_embed": WHOLE,
+    "width": WHOLE,
+    "depth": WHOLE,
+    "params": WHOLE,  # trainable numbers
+    "config_id": TEXT,  # hash of architecture and hyperparameters
+    "lr": REAL,
+    "weight_decay": REAL,
+    "init_scale": REAL,
+    "embedding_scale": REAL,  # the factor A was multiplied by; null where nothing was transferred
+    "hyperparameters": TEXT,  # JSON object of those without a column of their own
+    "seed": WHOLE,
+    "status": TEXT,  # of STATUSES
+    "error": TEXT,  # traceback of a failed member
+    "goal": REAL,  # validation accuracy to reach and hold; null: none
+    "evaluate_every": WHOLE,  # epochs
+    "cap_epochs": WHOLE,  # where it would have been ended early; null: nowhere
+    "capped_by": TEXT,  # whose cost capped it
+    "epochs": WHOLE,  # trained
+    "epochs_to_goal": WHOLE,  # first evaluation of the run of `hold`
+    "epochs_to_goal_first": WHOLE,  # first single crossing
+    "stayed": FLAG,  # report members: kept the goal up to twice the goal epoch
+    "train_seconds": REAL,  # training alone
+    "eval_seconds": REAL,
+    "seconds_to_goal": REAL,
+    "train_flops": REAL,
+    "flops_to_goal": REAL,
+    "best_val_accuracy": REAL,
+    "final_val_accuracy": REAL,
+    "test_accuracy": REAL,  # at the goal, else at the end; null where it was not measured
+    "epoch_train_95": WHOLE,  # first evaluation with 95 % training accuracy
+    "epoch_val_95": WHOLE,  # the same for validation; the difference is the time gap of grokking
+    "level": REAL,  # trade-off: the weak accuracy asked for
+    "weak_run_id": TEXT,  # whose embedding was transferred
+    "weak_epoch": WHOLE,  # when it was taken
+    "weak_accuracy": REAL,  # what it was measured to have there
+    "weak_flops": REAL,  # what it had cost by then
+    "weak_seconds": REAL,
+    "embedding_norm": REAL,  # Frobenius
+    "embedding_effective_rank": REAL,
+    "device": TEXT,
+    "host": TEXT,
+    "threads": WHOLE,
+    "cohort_size": WHOLE,  # members trained in the same tensor program
+    "dtype": TEXT,
+    "elapsed_seconds": REAL,  # wall seconds of the run when this member came in, resumes added up
+}
+"""One row a member, in the order of members.log. Never reached is null, never 0 and never the budget."""
+
+CURVES: dict[str, str] = {
+    "run_id": TEXT,
+    "epoch": WHOLE,
+    "train_seconds": REAL,
+    "train_flops": REAL,
+    "train_loss": REAL,  # mean cross-entropy; null where it was not finite
+    "train_accuracy": REAL,
+    "val_loss": REAL,
+    "val_accuracy": REAL,
+    "test_accuracy": REAL,  # null where it was not measured
+}
+"""One row an evaluation of a member."""
+
+LEDGER: dict[str, str] = {
+    "purpose": TEXT,  # of PURPOSES, or `total`
+    "method": TEXT,  # null on `total`
+    "members": WHOLE,
+    "epochs": WHOLE,
+    "train_flops": REAL,
+    "train_seconds": REAL,
+    "eval_seconds": REAL,
+    "wall_seconds": REAL,  # on `total` alone
+}
+"""What everything cost: one row a purpose and method, and `total`."""
+
+TABLES: dict[str, dict[str, str]] = {"trials": TRIALS, "curves": CURVES, "ledger": LEDGER}
+
+_ARROW = {TEXT: pa.string(), WHOLE: pa.int64(), REAL: pa.float64(), FLAG: pa.bool_()}
+_PANDAS = {_ARROW[TEXT]: pd.StringDtype(), _ARROW[WHOLE]: pd.Int64Dtype(), _ARROW[REAL]: pd.Float64Dtype()} | {
+    _ARROW[FLAG]: pd.BooleanDtype()
+}
+_OWN_COLUMN = ("lr", "weight_decay", "init_scale", "embedding_scale")
+
+Row = Mapping[str, Any]
+
+
+# -- the log ------------------------------------------------------------------------------------------------
+
+
+class MembersLog:
+    """`members.log`, open for appending by one process. Closes itself as a context manager.
+
+    Opening makes the file where there is none, and cuts off a torn last line, as a crash may leave it.
+
+    Raises:
+        ResultsError: another process has it open; the file cannot be written; a line in its middle is bad.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("ab")
+        except OSError as error:
+            raise ResultsError(f"cannot write {path}: {error.strerror}") from None
+        try:
+            self._lock()
+            self._file.truncate(_parse(path)[2])
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ResultsError(f"{self.path} is being written by another process; wait for it or end it") from None
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            # A file system without locks: then nothing holds two runs apart but the user.
+
+    def append(self, row: Row) -> None:
+        """Writes one member; when this returns it is on the disk. A number that is not finite is written as null."""
+        try:
+            text = json.dumps(row, allow_nan=False, separators=(",", ":"))
+        except ValueError:
+            text = json.dumps(_finite(row), allow_nan=False, separators=(",", ":"))
+        self._file.write(text.encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> MembersLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_log(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The members of a log in order, and how many torn last lines (0 or 1) were left out.
+
+    Raises:
+        ResultsError: the file is missing, or a line before the last is not a member.
+    """
+    rows, torn, _ = _parse(path)
+    return rows, torn
+
+
+def _parse(path: Path) -> tuple[list[dict[str, Any]], int, int]:
+    """Rows, torn last lines, and the length in bytes of what is whole."""
+    lines = _read(path).split(b"\n")
+    unfinished = lines.pop()  # what follows the last newline: empty in a whole file
+    rows: list[dict[str, Any]] = []
+    whole = 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            if not (isinstance(row, dict) and isinstance(row.get("run_id"), str)):
+                raise ValueError("not a member: it has no run_id")
+        except ValueError as error:
+            # A power cut may leave the last line's newline on the disk and not all that stood before it.
+            if number == len(lines) and not unfinished:
+                return rows, 1, whole
+            raise ResultsError(f"{path}, line {number}: damaged ({error}); restore the file from a copy") from None
+        rows.append(row)
+        whole += len(line) + 1
+    return rows, int(bool(unfinished)), whole
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# -- rows to tables -----------------------------------------------------------------------------------------
+
+
+def trials_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """One row a member, columns and dtypes as in TRIALS; what a row does not hold is null.
+
+    A row's `hyperparameters` are a mapping by name; those with a column of their own go there.
+
+    Raises:
+        ResultsError: a value does not fit its column.
+    """
+    return _frame("trials", _column_by_column([_flat(row) for row in rows], TRIALS))
+
+
+def curves_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """One row an evaluation, columns and dtypes as in CURVES, from the members' `curve` lists.
+
+    Raises:
+        ResultsError: a value does not fit its column.
+    """
+    points = [point for row in rows for point in row.get("curve") or ()]
+    columns = _column_by_column(points, CURVES)
+    columns["run_id"] = [row["run_id"] for row in rows for _ in row.get("curve") or ()]
+    return _frame("curves", columns)
+
+
+def ledger_frame(trials: pd.DataFrame, wall_seconds: float) -> pd.DataFrame:
+    """What a run spent, columns and dtypes as in LEDGER.
+
+    Args:
+        trials: as `trials_frame` gives it; nothing spent (null) counts 0.
+        wall_seconds: of the whole run, resumes added up.
+    """
+    spent = ["epochs", "train_flops", "train_seconds", "eval_seconds"]
+    order = {purpose: rank for rank, purpose in enumerate(PURPOSES)}
+    groups = trials.groupby(["purpose", "method"], dropna=False, observed=True)
+    ledger = groups[spent].sum().join(groups.size().rename("members")).reset_index()
+    ledger = ledger.sort_values(
+        ["purpose", "method"], key=lambda column: column.map(order) if column.name == "purpose" else column
+    )
+    total = pd.DataFrame(
+        [{"purpose": TOTAL, "members": len(trials), "wall_seconds": wall_seconds} | trials[spent].sum().to_dict()]
+    )
+    return pd.concat([ledger, total], ignore_index=True).reindex(columns=list(LEDGER)).astype(LEDGER)
+
+
+def write_tables(folder: Path, rows: Sequence[Row], wall_seconds: float) -> None:
+    """Writes trials, curves and ledger (parquet) of these members into `folder`, each whole or not at all.
+
+    Raises:
+        ResultsError: a value does not fit its column.
+    """
+    trials = trials_frame(rows)
+    frames = {"trials": trials, "curves": curves_frame(rows), "ledger": ledger_frame(trials, wall_seconds)}
+    for name, frame in frames.items():
+        table = pa.Table.from_pandas(frame, schema=_schema(name), preserve_index=False)
+        with _beside(folder / f"{name}.parquet") as partial:
+            pq.write_table(table, partial, compression="zstd")
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    hyperparameters = dict(row.get("hyperparameters") or {})
+    own = {name: hyperparameters.pop(name) for name in _OWN_COLUMN if name in hyperparameters}
+    return {**row, **own, "hyperparameters": json.dumps(hyperparameters, sort_keys=True)}
+
+
+def _column_by_column(rows: Sequence[Row], columns: Iterable[str]) -> dict[str, list[Any]]:
+    return {name: [row.get(name) for row in rows] for name in columns}
+
+
+def _frame(table: str, columns: Mapping[str, list[Any]]) -> pd.DataFrame:
+    arrays = []
+    for name, dtype in TABLES[table].items():
+        try:
+            arrays.append(_array(columns[name], dtype))
+        except (pa.ArrowException, ValueError, OverflowError) as error:
+            raise ResultsError(f"column {name} of {table} holds {dtype}, and a value does not fit: {error}") from None
+    return _to_pandas(pa.Table.from_arrays(arrays, schema=_schema(table)))
+
+
+def _array(values: list[Any], dtype: str) -> pa.Array:
+    """Arrow is strict about types, but for what is done here by hand."""
+    if dtype == REAL:
+        # A whole number beyond 2**53 loses digits here, knowingly. What is not finite is null, as in the log.
+        array = pa.array([float(v) if type(v) is int else v for v in values], _ARROW[REAL])
+        return pc.if_else(pc.is_finite(array), array, pa.scalar(None, _ARROW[REAL]))
+    if dtype == TEXT:
+        # The text of an error may hold bytes that are not UTF-8; parquet takes nothing else.
+        values = [v.encode("utf-8", "replace").decode() if type(v) is str else v for v in values]
+    if dtype == WHOLE and (broken := [v for v in values if type(v) is float and not v.is_integer()]):
+        raise ValueError(f"{broken[0]} is not a whole number")
+    return pa.array(values, _ARROW[dtype])
+
+
+def _schema(table: str) -> pa.Schema:
+    return pa.schema([(name, _ARROW[dtype]) for name, dtype in TABLES[table].items()])
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_PANDAS.get, ignore_metadata=True)
+    return frame
+
+
+# -- reading ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Results:
+    """A finished run: its tables (columns as in TRIALS, CURVES, LEDGER), summary, environment and experiment."""
+
+    folder: Path
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    ledger: pd.DataFrame
+    summary: dict[str, Any]
+    environment: dict[str, Any]
+    spec_text: str
+
+
+def load_results(folder: str | Path) -> Results:
+    """Reads the run folder of a finished run.
+
+    Raises:
+        ResultsError: not a run folder; the run is not finished; a file is missing, damaged or of another schema.
+    """
+    folder = Path(folder)
+    if not (folder / SPEC).is_file():
+        raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
+    if not (folder / SUMMARY).exists():
+        raise ResultsError(f"the run in {folder} is not finished: `gtsearch resume {folder}` goes on with it")
+    return Results(
+        folder=folder,
+        trials=_read_table(folder, "trials"),
+        curves=_read_table(folder, "curves"),
+        ledger=_read_table(folder, "ledger"),
+        summary=read_json(folder / SUMMARY),
+        environment=read_json(folder / ENVIRONMENT),
+        spec_text=_read_text(folder / SPEC),
+    )
+
+
+def _read_table(folder: Path, name: str) -> pd.DataFrame:
+    path = folder / f"{name}.parquet"
+    try:
+        table = pq.ParquetFile(pa.BufferReader(_read(path))).read()
+    except (pa.ArrowException, OSError) as error:
+        raise ResultsError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    expected = _schema(name)
+    for field in expected:
+        if field.name not in table.column_names:
+            raise ResultsError(f"{path} is of another schema: it has no column {field.name}")
+    if not table.schema.equals(expected):
+        odd = [f.name for f in table.schema if f.name not in expected.names or f.type != expected.field(f.name).type]
+        raise ResultsError(
+            f"{path} is of another schema: "
+            + (f"unexpected {', '.join(odd)}" if odd else "its columns are in another order")
+        )
+    return _to_pandas(table)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object written by `write_json`, with `schema` as it should be.
+
+    Raises:
+        ResultsError: the file is missing, damaged or of another schema.
+    """
+    try:
+        value = json.loads(_read(path))
+    except ValueError as error:
+        raise ResultsError(f"{path} is damaged: {error}") from None
+    found = value.get("schema") if isinstance(value, dict) else None
+    if found != SCHEMA:
+        raise ResultsError(f"{path} is of schema {found}; this gtsearch reads schema {SCHEMA}")
+    return dict(value)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return _read(path).decode()
+    except UnicodeDecodeError as error:
+        raise ResultsError(f"{path} is damaged: {error}") from None
+
+
+# -- writing whole or not at all ----------------------------------------------------------------------------
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes `value` with the schema number as JSON text for people and programs; NaN is refused."""
+    write_text(path, json.dumps({"schema": SCHEMA, **value}, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text, whole or not at all."""
+    with _beside(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A path to write to; it takes the name of `path` once its content is on the disk."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

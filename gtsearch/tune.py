@@ -1,0 +1,272 @@
+"""Ray Tune drives the policy: the only module that imports ray.
+
+One experiment, one Trainable class for both stages, actors reused: a trial is a job of the policy. The Searcher asks
+the conductor for jobs, the Stopper hands it the rows of each report (Tune shows a report to the Stopper first, and
+never to the Searcher when it stops the trial), and nothing of Tune's own is kept: no snapshots, no loggers, no
+checkpoints. A worker for which there is no job stands by in a trial that sleeps, because Tune would end an actor
+without a trial, and a new one costs seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_RESULT_BUFFER_LENGTH": "0",
+    "TUNE_WARN_THRESHOLD_S": "1000000000",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "1000000000",
+}
+for _name, _value in _ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+from gtsearch.errors import ResourcesError  # noqa: E402
+from gtsearch.trainables import CohortTrainable, trainable_for  # noqa: E402
+
+STANDBY_SECONDS = 0.1
+OBJECT_STORE_BYTES = 100 * 2**20  # reports are small and no tensor travels
+
+
+class Conductor(Protocol):
+    """What this module needs of the conductor (`gtsearch.experiment`)."""
+
+    def next_job(self) -> dict[str, Any] | None:
+        """A job's JSON, or None when there is none now."""
+
+    def take(self, job_id: str, rows: list[dict[str, Any]], progress: list[dict[str, Any]]) -> None:
+        """Rows that are in and where the job's running members stand."""
+
+    def is_needless(self, job_id: str) -> bool:
+        """Whether nobody waits for the job any more."""
+
+    def ended(self, job_id: str, error: str | None) -> None:
+        """The job is over; `error` says why it was lost."""
+
+    def is_over(self) -> bool:
+        """Whether the search is done, failed or interrupted."""
+
+    def has_job(self) -> bool:
+        """Whether a free worker would get a job."""
+
+    def interrupt(self, signal_number: int) -> None:
+        """Somebody wants the run to stop."""
+
+
+# Tune copies and pickles searchers and stoppers; the conductor is reached by this name instead.
+_conductors: dict[str, Conductor] = {}
+
+
+class _JobTrainable(tune.Trainable):
+    """Trains a job of either stage, or stands by."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.inner: CohortTrainable | None = None
+        if config["job"]:
+            job = json.loads(config["job"])
+            self.inner = trainable_for(job)
+            self.inner.setup(job, config["folder"], config["device"], config["threads"])
+
+    def step(self) -> dict[str, Any]:
+        if self.inner is None:
+            time.sleep(STANDBY_SECONDS)
+            return {"job": "", "report": ""}
+        report = self.inner.step()
+        return {"job": self.inner.job["id"], "report": json.dumps(report), "done": report["done"]}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: a job that is lost runs again."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing, for the same reason."""
+
+
+class _JobSearcher(Searcher):
+    """Tune's view of the policy: which trial next."""
+
+    def __init__(self, key: str, workers: int, shared: dict[str, Any]) -> None:
+        super().__init__(metric=None, mode=None)
+        self.key, self.workers, self.shared = key, workers, shared
+        self.trials: dict[str, str] = {}  # trial -> job id, "" for standing by
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        conductor = _conductors[self.key]
+        if conductor.is_over():
+            return Searcher.FINISHED  # type: ignore[return-value]  # Tune's own sentinel is a string
+        # One job waits for each worker, so that the next trial finds its actor still warm.
+        job = conductor.next_job() if len(self.trials) < 2 * self.workers else None
+        if job is None and len(self.trials) >= self.workers:
+            return None
+        self.trials[trial_id] = job["id"] if job else ""
+        return {**self.shared, "job": json.dumps(job) if job else ""}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing: the Stopper has taken the rows."""
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        job_id = self.trials.pop(trial_id, "")
+        if job_id:
+            _conductors[self.key].ended(job_id, "the worker was lost" if error else None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing of Tune's is restored."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing of Tune's is restored."""
+
+
+class _JobStopper(tune.Stopper):
+    """Tune's view of the policy: which trial has become needless, and when all is over."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        conductor = _conductors[self.key]
+        if not result["job"]:
+            return conductor.has_job() or conductor.is_over()
+        report = json.loads(result["report"])
+        conductor.take(result["job"], report["finished"], report["progress"])
+        return bool(report["done"]) or conductor.is_needless(result["job"])
+
+    def stop_all(self) -> bool:
+        return _conductors[self.key].is_over()
+
+
+def drive(
+    conductor: Conductor,
+    folder: Path,
+    workers: int,
+    cpus_per_trial: float,
+    gpus_per_trial: float,
+    verbose: bool,
+) -> None:
+    """Runs the conductor's jobs on `workers` Ray workers until it is over. Ray must be up (`cluster`)."""
+    key = f"{os.getpid()}-{next(_counter)}"
+    _conductors[key] = conductor
+    storage = Path(tempfile.mkdtemp(prefix="gtsearch-tune-"))
+    shared = {
+        "folder": str(folder.resolve()),
+        "device": "cuda" if gpus_per_trial else "cpu",
+        "threads": max(1, int(cpus_per_trial)),
+    }
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers + 1)
+    try:
+        with _signals(conductor):
+            tune.Tuner(
+                tune.with_resources(_JobTrainable, {"cpu": cpus_per_trial, "gpu": gpus_per_trial}),
+                tune_config=TuneConfig(
+                    search_alg=_JobSearcher(key, workers, shared),
+                    num_samples=-1,
+                    reuse_actors=True,
+                    trial_name_creator=lambda trial: trial.trial_id,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=RunConfig(
+                    name="jobs",
+                    storage_path=str(storage),
+                    stop=_JobStopper(key),
+                    verbose=2 if verbose else 0,
+                    failure_config=FailureConfig(max_failures=0),
+                    checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                ),
+            ).fit()
+    finally:
+        del _conductors[key]
+        shutil.rmtree(storage, ignore_errors=True)
+
+
+_counter = itertools.count()
+
+
+@contextlib.contextmanager
+def cluster(address: str | None, workers: int, gpus: float, cpus_per_trial: float, verbose: bool) -> Iterator[None]:
+    """Ray, for as long as the context lasts: a local one of our own, or the cluster at `address`.
+
+    Raises:
+        ResourcesError: the cluster cannot be reached, or Ray cannot start.
+    """
+    level = logging.INFO if verbose else logging.FATAL
+    quiet: dict[str, Any] = {"log_to_driver": verbose, "logging_level": level, "ignore_reinit_error": False}
+    before = os.umask(0o077)  # Ray writes its token file with the umask it finds
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                num_cpus=max(1, round(workers * cpus_per_trial)),
+                num_gpus=int(gpus),
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
+        else:
+            ray.init(address=address, **quiet)
+    except Exception as error:
+        where = f"the cluster at {address}" if address else "a local Ray"
+        hint = "; if it uses tokens, set RAY_AUTH_MODE=token" if address and "RAY_AUTH_MODE" not in os.environ else ""
+        raise ResourcesError(f"cannot start on {where}: {' '.join(str(error).split())}{hint}") from None
+    finally:
+        os.umask(before)
+    if not verbose:
+        for name in ("ray", "ray.tune"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    session = None if address else _session_folder()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        if session is not None:
+            shutil.rmtree(session, ignore_errors=True)
+
+
+def _session_folder() -> Path | None:
+    """Where this local Ray keeps its files; None where it cannot be told."""
+    node = ray._private.worker._global_node
+    return Path(node.get_session_dir_path()) if node else None
+
+
+@contextlib.contextmanager
+def _signals(conductor: Conductor) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run in order; a second one leaves at once."""
+    seen: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+        conductor.interrupt(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
