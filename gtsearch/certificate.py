@@ -74,6 +74,7 @@ def summarise(spec: Spec, policy: Policy, trials: pd.DataFrame, error: Exception
         "schema": SCHEMA,
         "name": spec.name,
         "title": spec.task.title,
+        "train_fraction": spec.task.train_fraction,
         "cost": spec.weak.cost,
         "judge": spec.weak.judge.by,
         "threshold": spec.weak.goal.val_accuracy,
@@ -237,9 +238,9 @@ def _pays(spec: Spec, policy: Policy, confirmation: Confirmation) -> Json:
     if certified is not None:
         claim["run_id"] = certified["weak_run_id"]
     return claim | {
-        "transferred": dict(confirmation.tuned.config),
-        "reached": k,
+        "transferred": k,
         "pipelines": n,
+        "transfer_config": dict(confirmation.tuned.config),
         "pipelines_interval": list(stats.wilson(k, n)),
         f"total_{policy.target.unit}": total if math.isfinite(total) else None,
         "saving": 1.0 - total / price if price and math.isfinite(total) else None,

@@ -169,19 +169,15 @@ def _time(method: Json, goal: str) -> str:
 
 
 def _speedup(speedup: Json) -> str:
-    if speedup["target"]["value"] is None:
-        return ""
-    at_least = "at least " if speedup["target"]["lower_bound"] else ""
-    parts = [f"transfer is {at_least}{_times(speedup['target']['value'])} than scratch"]
-    rest = {"with_weak": "with the weak model", "with_search": "with every search"}
-    parts += [
-        f"{at_least}{_times(speedup[key]['value'])} {words}" for key, words in rest.items() if speedup[key]["value"]
-    ]
-    return " · ".join(parts)
+    ends = {"target": "than scratch", "with_weak": "with the weak model", "with_search": "with every search"}
+    known = {end: speedup[key] for key, end in ends.items() if speedup[key]["value"] is not None}
+    return f"transfer is {' · '.join(f'{_times(**r)} {end}' for end, r in known.items())}, in FLOPs" if known else ""
 
 
-def _times(ratio: float) -> str:
-    return f"{ratio:.1f} times faster" if ratio >= 1 else f"{1 / ratio:.1f} times slower"
+def _times(value: float, lower_bound: bool) -> str:
+    if value >= 1:
+        return f"{'at least ' if lower_bound else ''}{value:.1f} times faster"
+    return f"{'at most ' if lower_bound else ''}{1 / value:.1f} times slower"
 
 
 def _tradeoff(summary: Json) -> Iterator[str]:

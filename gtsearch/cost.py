@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
+from gtsearch.methods.base import Method
 from gtsearch.models.base import Sizes
 from gtsearch.tasks.base import Task
 
@@ -34,6 +35,14 @@ def measure(module: nn.Module, task: Task) -> Cost:
     with FlopCounterMode(display=False) as counter:
         cross_entropy(shadow(x), y).backward()
     return Cost(sum(p.numel() for p in module.parameters()), counter.get_total_flops())
+
+
+def of_start(sizes: Sizes, task: Task, method: Method, d_weak: int | None) -> Cost:
+    """The cost of a target that starts by `method`, given an embedding of width `d_weak` where it needs one."""
+    module = sizes.module(task)
+    E_W = torch.zeros(task.d_vocab, d_weak) if d_weak is not None else None
+    method.start(module, E_W, {}, torch.Generator())
+    return measure(module, task)
 
 
 def of_architecture(sizes: Sizes, task: Task) -> Cost:

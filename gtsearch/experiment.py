@@ -20,20 +20,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
-from gtsearch import certificate, cost, narrative, results
+from gtsearch import catalog, certificate, cost, narrative, results
+from gtsearch.closing import closing_lines
 from gtsearch.errors import GtsearchError, ResourcesError, ResultsError
 from gtsearch.journal import Journal
 from gtsearch.progress import Display
+from gtsearch.resources import Resources, resources_for
 from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, MembersLog, read_log
 from gtsearch.search.board import Architecture
 from gtsearch.search.policy import Answer, Job, Policy
 from gtsearch.spec import Spec, load_spec
 from gtsearch.trainables import failed_row, static_row
 
-WORKER_BYTES = 600 * 2**20  # what a CPU worker needs: torch and one member
 STACKED_MEMBERS = 512  # members one job carries on a GPU
 
 Row = dict[str, Any]
@@ -46,19 +46,6 @@ class Run:
     folder: Path
     exit_code: int
     lines: list[str]
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a run uses, every `auto` decided."""
-
-    workers: int
-    cpus_per_trial: float
-    gpus_per_trial: float
-
-    @property
-    def device(self) -> str:
-        return "cuda" if self.gpus_per_trial else "cpu"
 
 
 def run(
@@ -81,7 +68,7 @@ def run(
     Raises:
         GtsearchError: the folder exists or cannot be written; too little memory; the cluster cannot be reached.
     """
-    resources = _resources(spec, workers)
+    resources = resources_for(spec, workers)
     folder = out or Path("runs") / f"{spec.name}-{datetime.now():%Y%m%d-%H%M%S}"
     _make_folder(folder)
     try:
@@ -106,7 +93,7 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
     if not (folder / SPEC).is_file():
         raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
     spec = load_spec(folder / SPEC)
-    resources = _resources(spec, workers)
+    resources = resources_for(spec, workers)
     environment = results.read_json(folder / ENVIRONMENT)
     rows, torn = read_log(folder / LOG)
     with MembersLog(folder / LOG) as log:
@@ -118,7 +105,7 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
 
 def check(spec: Spec, workers: int | None = None) -> list[str]:
     """What would run, how many members at most, and an estimate of their cost. Runs nothing."""
-    resources = _resources(spec, workers)
+    resources = resources_for(spec, workers)
     return narrative.forecast(spec, architectures(spec), target_architecture(spec), resources.workers)
 
 
@@ -152,6 +139,7 @@ class Conductor:
         self._began = time.monotonic()
         self._asked: Job | Answer | None = None
         self._told: set[str] = set()
+        self._flops: dict[tuple[str, int | None], int] = {}
         policy.tell(rows)
         journal.add(rows)
 
@@ -173,7 +161,7 @@ class Conductor:
             return None
         self.jobs[job.id] = job
         self._show()
-        return job.to_json(self.spec)
+        return self._to_json(job)
 
     def take(self, job_id: str, rows: list[Row], progress: list[dict[str, Any]]) -> None:
         self.progress.update({entry["run_id"]: entry for entry in progress})
@@ -187,7 +175,9 @@ class Conductor:
         job = self.jobs.pop(job_id, None)
         if job is None:
             return
-        info = job.to_json(self.spec)
+        if error is None and self.interrupted is None and not self._guard(lambda: self.policy.should_stop(job), True):
+            error = "the job ended without a row"  # somebody still waits for it
+        info = self._to_json(job)
         left = {member.run_id for member in self.policy.ended(job_id)}
         known = [static_row(info, m) | self._unknown() for m in info["members"] if m["run_id"] in left]
         started = [(row, self.progress.pop(row["run_id"], None)) for row in known]
@@ -227,6 +217,16 @@ class Conductor:
         except Exception as error:
             self.error = self.error or error
             return otherwise
+
+    def _to_json(self, job: Job) -> dict[str, Any]:
+        if job.stage == "weak":
+            return job.to_json(self.spec, job.architecture.flops_per_epoch)
+        method = job.members[0].method
+        key = (method, job.d_weak)
+        if key not in self._flops:
+            start = catalog.load("method", method)()
+            self._flops[key] = cost.of_start(job.architecture.sizes, self.spec.task, start, job.d_weak).flops_per_epoch
+        return job.to_json(self.spec, self._flops[key])
 
     def _unknown(self) -> dict[str, Any]:
         return {"device": None, "host": None, "threads": None, "dtype": None}
@@ -285,12 +285,8 @@ def _conduct(
             from gtsearch import tune  # ray is loaded only when something has to run
 
             try:
-                with tune.cluster(
-                    address, resources.workers, _gpus(resources), resources.cpus_per_trial, verbose
-                ):
-                    tune.drive(
-                        conductor, folder, resources.workers, resources.cpus_per_trial, resources.gpus_per_trial, verbose
-                    )
+                with tune.cluster(address, resources, verbose):
+                    tune.drive(conductor, folder, resources, verbose)
             except ResourcesError:
                 if fresh:
                     log.close()
@@ -322,12 +318,10 @@ def finish(
     results.write_json(folder / SUMMARY, summary)
     loaded = results.load_results(folder)
     report = write_report(loaded)
+    lines = closing_lines(summary, ledger, environment, report)
     if error is not None:
-        raise GtsearchError(
-            f"the search stopped on a mistake of its own ({type(error).__name__}: {error}); "
-            f"what was found so far is in {report}"
-        ) from error
-    return Run(folder, summary["exit_code"], closing_lines(summary, ledger, environment, report))
+        lines.append(f"error    the search stopped on a mistake of its own ({summary['error']}); nothing found is lost")
+    return Run(folder, summary["exit_code"], lines)
 
 
 # -- the surroundings --------------------------------------------------------------------------------------
@@ -338,33 +332,6 @@ def _title(spec: Spec, resources: Resources) -> str:
         f"{spec.name}   {spec.task.title}, {spec.task.train_fraction:.0%} train · "
         f"{resources.workers} workers · {resources.device}"
     )
-
-
-def _resources(spec: Spec, workers: int | None) -> Resources:
-    asked = spec.resources
-    gpus: float
-    if asked.gpus_per_trial == "auto":
-        gpus = 1.0 if torch.cuda.is_available() else 0.0
-    else:
-        gpus = float(asked.gpus_per_trial)
-    if workers is None:
-        if asked.workers != "auto":
-            workers = int(asked.workers)
-        elif gpus:
-            workers = max(1, int(torch.cuda.device_count() / gpus))
-        else:
-            workers = max(1, int(len(os.sched_getaffinity(0)) / asked.cpus_per_trial))
-    free = psutil.virtual_memory().available
-    if free < workers * WORKER_BYTES:
-        raise ResourcesError(
-            f"{workers} workers need about {workers * WORKER_BYTES / 2**30:.1f} GiB of free memory and "
-            f"{free / 2**30:.1f} GiB are free; give fewer with --workers"
-        )
-    return Resources(workers, float(asked.cpus_per_trial), gpus)
-
-
-def _gpus(resources: Resources) -> float:
-    return resources.gpus_per_trial * resources.workers
 
 
 def _make_folder(folder: Path) -> None:
@@ -401,7 +368,7 @@ def _environment(resources: Resources, command: Sequence[str]) -> dict[str, Any]
         "device": resources.device,
         "device_names": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or [_cpu_name()],
         "cores": len(os.sched_getaffinity(0)),
-        "threads": max(1, int(resources.cpus_per_trial)),
+        "threads": resources.threads,
         "workers": resources.workers,
     }
 

@@ -109,7 +109,8 @@ def news(policy: Policy) -> list[str]:
         reached = sum(row is not None and cleared(row) for row in confirmation.rows)
         label = confirmation.candidate.architecture.label
         verdict = "confirmed" if confirmation is found.pays else "withdrawn"
-        lines.append(f"{label} {verdict}: the target reaches its goal on {reached} of {len(confirmation.rows)} pipelines")
+        of = len(confirmation.rows)
+        lines.append(f"{label} {verdict}: the target reaches its goal on {reached} of {of} fresh pipelines")
     if found.clears is not None:
         k = sum(map(cleared, found.clears_rows))
         lines.append(f"smallest that clears: {found.clears.architecture.label} ({k} of {len(found.clears_rows)} seeds)")

@@ -34,7 +34,7 @@ class Display:
     When the reader of a pipe goes away the display falls silent: the run is worth more than its progress.
 
     Args:
-        title: the experiment's name.
+        title: what runs; shown once, when the display opens.
         console: where to write; standard output unless given.
         quiet: show nothing at all.
         clock: seconds, never going back.
@@ -59,6 +59,7 @@ class Display:
         self._shown_at = -math.inf
 
     def __enter__(self) -> Display:
+        self.note(self.title)
         if self._live:
             self._live.start()
         return self
@@ -96,11 +97,11 @@ class Display:
     def _show(self) -> None:
         if self._live:
             lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in self._lines()]
-            lines[0].stylize("bold")
+            for first in lines[:1]:
+                first.stylize("bold")
             self._live.update(Group(*lines), refresh=True)
         else:
-            phase, *rest = self._lines()
-            self._print(f"{self._stamp()}{' · '.join([phase, *rest])}")
+            self._print(f"{self._stamp()}{' · '.join(self._lines())}")
 
     def _print(self, line: str) -> None:
         try:
@@ -113,16 +114,14 @@ class Display:
         return "" if elapsed is None else f"[{duration(elapsed)}] "
 
     def _lines(self) -> list[str]:
-        """Title and phase, why, best, counts; on a terminal the counts end with the time spent."""
+        """Phase, why, best, and a line of numbers: time first, because a narrow terminal crops the end."""
         state = self._state
-        lines = [" · ".join(filter(None, (self.title, state.get("phase"))))]
-        lines += [_one_line(str(state["why"]))] if state.get("why") else []
-        lines += [f"best: {_one_line(str(state['best']))}"] if state.get("best") else []
+        best = f"best: {state['best']}" if state.get("best") else ""
+        texts = [_one_line(str(text or "")) for text in (state.get("phase"), state.get("why"), best)]
+        spent = [duration(state["elapsed_seconds"])] if self._live and state.get("elapsed_seconds") is not None else []
         counts = [f"{state[key]} {word}" for key, word in _COUNTS if state.get(key) is not None]
-        if self._live and state.get("elapsed_seconds") is not None:
-            counts.append(duration(state["elapsed_seconds"]))
-        counts.append(remaining(state.get("remaining_seconds")))
-        return lines + [text for text in [" · ".join(filter(None, counts))] if text]
+        numbers = [*spent, remaining(state.get("remaining_seconds")), *counts]
+        return [line for line in (*texts, " · ".join(filter(None, numbers))) if line]
 
 
 _COUNTS = (("done", "done"), ("running", "running"), ("jobs_out", "jobs out"), ("workers", "workers"))

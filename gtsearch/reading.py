@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML's own name for a class-wide table
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()
         if getattr(event, "anchor", None) or getattr(event, "tag", None):
             what = "anchors, aliases and tags are not used in experiments; write the value itself"
             raise yaml.MarkedYAMLError(problem=what, problem_mark=event.start_mark)

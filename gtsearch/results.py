@@ -138,6 +138,9 @@ _PANDAS = {_ARROW[TEXT]: pd.StringDtype(), _ARROW[WHOLE]: pd.Int64Dtype(), _ARRO
 }
 _OWN_COLUMN = ("lr", "weight_decay", "init_scale", "embedding_scale")
 
+# What a file system without locks answers: then nothing holds two runs apart but the user.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+
 Row = Mapping[str, Any]
 
 
@@ -172,9 +175,8 @@ class MembersLog:
         except BlockingIOError:
             raise ResultsError(f"{self.path} is being written by another process; wait for it or end it") from None
         except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            if error.errno not in _NO_LOCKS:
                 raise
-            # A file system without locks: then nothing holds two runs apart but the user.
 
     def append(self, row: Row) -> None:
         """Writes one member; when this returns it is on the disk. A number that is not finite is written as null."""
@@ -204,6 +206,21 @@ def read_log(path: Path) -> tuple[list[dict[str, Any]], int]:
     """
     rows, torn, _ = _parse(path)
     return rows, torn
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a process has the log at `path` open for appending."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+    return False
 
 
 def _parse(path: Path) -> tuple[list[dict[str, Any]], int, int]:

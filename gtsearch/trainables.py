@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gtsearch import catalog, cost
+from gtsearch import catalog
 from gtsearch import embedding as artefact
 from gtsearch.identity import canonical, derive_seed
 from gtsearch.methods.base import Method
@@ -55,6 +55,8 @@ class CohortTrainable:
         """
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
+        # Small models with little weight decay saturate their softmax; subnormal numbers made them twice as slow.
+        torch.set_flush_denormal(True)
         self.job, self.folder, self.device, self.threads = job, Path(folder), device, threads
         self.task: Task = catalog.load("task", job["task"]["name"])(**job["task"])
         self.sizes: Sizes = catalog.load("model", job["model"]["name"])(**job["model"])
@@ -73,27 +75,25 @@ class CohortTrainable:
         if not self._began:
             self._began = True
             return {"finished": rows, "progress": [], "done": False}
+        if self.cohort is None:
+            self.cohort = self._begin(rows)
         try:
-            if self.cohort is None:
-                self.cohort = self._begin(rows)
-            rows += [self._row(outcome) for outcome in self.cohort.step(seconds)]
+            outcomes = self.cohort.step(seconds)
         except Exception as error:
-            # A member that crashes is a row with its reason; the others go on.
-            lost = self.cohort.abandon() if self.cohort else list(self.members)
-            rows += [self._failed(run_id, error) for run_id in lost]
-            self.cohort = self.cohort or Cohort([], self._plan(0))
-            if not lost:
-                raise
+            # Members that crash are rows with the reason; the others go on.
+            outcomes = []
+            rows += [self._failed(run_id, error) for run_id in self.cohort.abandon()]
+        rows += [self._row_or_why_not(outcome) for outcome in outcomes]
         return {"finished": rows, "progress": self.cohort.progress(), "done": self.cohort.done}
 
     # -- making members -----------------------------------------------------------------------------------
 
-    def _plan(self, flops_per_epoch: int) -> Plan:
+    def _plan(self) -> Plan:
         return Plan(
             goal=self.job["goal"],
             hold=self.job["hold"],
             evaluate_every=self.job["evaluate_every"],
-            flops_per_epoch=flops_per_epoch,
+            flops_per_epoch=self.job["flops_per_epoch"],
             # One member at a time stays in a CPU's cache; a GPU is filled by many.
             stack_size=1 if self.device == "cpu" else STACK_SIZE,
             optimizer=catalog.load("optimizer", self.job["optimizer"]),
@@ -101,26 +101,14 @@ class CohortTrainable:
 
     def _begin(self, rows: list[Json]) -> Cohort:
         members: list[tuple[Member, Splits]] = []
-        flops_per_epoch = 0
         for info in self.members.values():
             try:
                 splits = _splits(canonical(self.job["task"]), info["split_seed"])
                 self.splits[info["run_id"]] = splits
-                member = self._member(info, splits)
+                members.append((self._member(info, splits), splits))
             except Exception as error:
                 rows.append(self._failed(info["run_id"], error))
-                continue
-            # Methods of one job differ by the factorisation alone, whose cost is known for the first of a kind.
-            flops_per_epoch = self._flops(member.module, info)
-            members.append((member, splits))
-        return Cohort(members, self._plan(flops_per_epoch), self.device)
-
-    def _flops(self, module: nn.Module, info: Json) -> int:
-        shapes = tuple(tuple(p.shape) for p in module.parameters())
-        key = (canonical(self.job["task"]), self.job["architecture"], shapes)
-        if key not in _FLOPS:
-            _FLOPS[key] = cost.measure(module, self.task).flops_per_epoch
-        return _FLOPS[key]
+        return Cohort(members, self._plan(), self.device)
 
     def _member(self, info: Json, splits: Splits) -> Member:
         hyperparameters = info["hyperparameters"]
@@ -146,6 +134,12 @@ class CohortTrainable:
 
     def _embedding(self, info: Json, splits: Splits) -> Tensor | None:
         return None
+
+    def _row_or_why_not(self, outcome: Outcome) -> Json:
+        try:
+            return self._row(outcome)
+        except Exception as error:  # its embedding could not be written, say
+            return self._failed(outcome.run_id, error)
 
     # -- making rows --------------------------------------------------------------------------------------
 
@@ -292,9 +286,6 @@ def failed_row(known: Json, error: str, lost: bool, spent: Mapping[str, Any] | N
         "seconds_to_goal": None,
         "best_val_accuracy": None,
     }
-
-
-_FLOPS: dict[Any, int] = {}
 
 
 @lru_cache(maxsize=32)

@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -46,6 +47,7 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig  # n
 from ray.tune.search import Searcher  # noqa: E402
 
 from gtsearch.errors import ResourcesError  # noqa: E402
+from gtsearch.resources import Resources  # noqa: E402
 from gtsearch.trainables import CohortTrainable, trainable_for  # noqa: E402
 
 STANDBY_SECONDS = 0.1
@@ -161,30 +163,23 @@ class _JobStopper(tune.Stopper):
         return _conductors[self.key].is_over()
 
 
-def drive(
-    conductor: Conductor,
-    folder: Path,
-    workers: int,
-    cpus_per_trial: float,
-    gpus_per_trial: float,
-    verbose: bool,
-) -> None:
-    """Runs the conductor's jobs on `workers` Ray workers until it is over. Ray must be up (`cluster`)."""
+def drive(conductor: Conductor, folder: Path, resources: Resources, verbose: bool) -> None:
+    """Runs the conductor's jobs on Ray workers until it is over. Ray must be up (`cluster`)."""
     key = f"{os.getpid()}-{next(_counter)}"
     _conductors[key] = conductor
     storage = Path(tempfile.mkdtemp(prefix="gtsearch-tune-"))
     shared = {
         "folder": str(folder.resolve()),
-        "device": "cuda" if gpus_per_trial else "cpu",
-        "threads": max(1, int(cpus_per_trial)),
+        "device": resources.device,
+        "threads": resources.threads,
     }
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers + 1)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.workers + 1)
     try:
         with _signals(conductor):
             tune.Tuner(
-                tune.with_resources(_JobTrainable, {"cpu": cpus_per_trial, "gpu": gpus_per_trial}),
+                tune.with_resources(_JobTrainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
                 tune_config=TuneConfig(
-                    search_alg=_JobSearcher(key, workers, shared),
+                    search_alg=_JobSearcher(key, resources.workers, shared),
                     num_samples=-1,
                     reuse_actors=True,
                     trial_name_creator=lambda trial: trial.trial_id,
@@ -208,7 +203,7 @@ _counter = itertools.count()
 
 
 @contextlib.contextmanager
-def cluster(address: str | None, workers: int, gpus: float, cpus_per_trial: float, verbose: bool) -> Iterator[None]:
+def cluster(address: str | None, resources: Resources, verbose: bool) -> Iterator[None]:
     """Ray, for as long as the context lasts: a local one of our own, or the cluster at `address`.
 
     Raises:
@@ -221,8 +216,8 @@ def cluster(address: str | None, workers: int, gpus: float, cpus_per_trial: floa
         if address is None:
             ray.init(
                 address="local",
-                num_cpus=max(1, round(workers * cpus_per_trial)),
-                num_gpus=int(gpus),
+                num_cpus=math.ceil(resources.workers * resources.cpus_per_trial),
+                num_gpus=math.ceil(resources.workers * resources.gpus_per_trial),
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 **quiet,

@@ -221,6 +221,14 @@ def test_a_log_has_one_writer_at_a_time(tmp_path: Path) -> None:
     results.MembersLog(path).close()
 
 
+def test_whether_a_log_is_being_written_can_be_asked(tmp_path: Path) -> None:
+    path = tmp_path / "members.log"
+    assert not results.is_being_written(path)
+    with results.MembersLog(path):
+        assert results.is_being_written(path)
+    assert not results.is_being_written(path)
+
+
 def test_a_log_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"cannot read .*members\.log: No such file"):
         results.read_log(tmp_path / "members.log")

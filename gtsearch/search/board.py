@@ -62,6 +62,7 @@ class Embedding:
     path: str
     sha256: str
     run_id: str
+    d_embed: int
     epoch: int
     accuracy: float
     flops: int
@@ -215,6 +216,7 @@ def embedding_of(row: Row, level: float | None = None) -> Embedding | None:
                 kept["path"],
                 kept["sha256"],
                 row["run_id"],
+                row["d_embed"],
                 kept["epoch"],
                 kept["val_accuracy"],
                 row["train_flops"] if whole else kept["train_flops"],

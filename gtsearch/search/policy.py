@@ -37,7 +37,7 @@ DONE: Final = Answer.DONE
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Members one worker trains: same stage, architecture and goal. `phase` says why now."""
+    """Members one worker trains: same stage, architecture, method and goal. `phase` says why now."""
 
     members: tuple[Member, ...]
     phase: Phase
@@ -54,8 +54,18 @@ class Job:
     def architecture(self) -> Architecture:
         return self.members[0].architecture
 
-    def to_json(self, spec: Spec) -> dict[str, Any]:
-        """The job as a worker gets it (`gtsearch.trainables`): plain JSON values."""
+    @property
+    def d_weak(self) -> int | None:
+        """Width of the embeddings its members start from."""
+        source = self.members[0].embedding
+        return source.d_embed if source else None
+
+    def to_json(self, spec: Spec, flops_per_epoch: int) -> dict[str, Any]:
+        """The job as a worker gets it (`gtsearch.trainables`): plain JSON values.
+
+        Args:
+            flops_per_epoch: of one member (torch's counter takes seconds to load, so workers are told).
+        """
         stage = spec.weak if self.stage == "weak" else spec.target
         architecture = self.architecture
         return {
@@ -65,6 +75,7 @@ class Job:
             "model": architecture.sizes.model_dump(),
             "architecture": architecture.label,
             "params": architecture.params,
+            "flops_per_epoch": flops_per_epoch,
             "optimizer": stage.optimizer,
             "goal": self.members[0].goal,
             "hold": stage.goal.hold,
@@ -334,6 +345,8 @@ def _kind(member: Member) -> Mapping[str, Any]:
     return {
         "stage": member.stage,
         "architecture": member.architecture.label,
+        "method": member.method,
+        "d_weak": member.embedding.d_embed if member.embedding else None,
         "goal": member.goal,
         "keep": member.keep,
     }

@@ -6,6 +6,7 @@ on enough of those is a candidate. Whether it pays is for the target to say (`ju
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -103,6 +104,8 @@ class Rung:
 
 
 Judge = Callable[[Candidate, Phase], Attempt | Pending]
+_Gates = list[tuple[Hyperparameters, list[Row]]]
+_Screened = tuple[list[Row], _Gates, list[Candidate], dict[str, Member]]
 
 
 def spent(rows: Sequence[Row], unit: str) -> float:
@@ -121,6 +124,7 @@ class Ladder:
         self.space = dict(spec.weak.tune)
         self.total = proposals.budget(self.space, self.weak.search, self.weak.budget.configs_per_architecture)
         self.rungs: dict[str, Rung] = {}
+        self._screened: dict[tuple[str, tuple[str, str] | None], _Screened] = {}
         self._proposers = {
             a.label: proposals.Proposer(
                 self.space, self.weak.search, self.weak.start_from, [spec.seed, "weak", a.label]
@@ -352,12 +356,8 @@ class Ladder:
         winner: Candidate | None,
     ) -> Candidate | Pending | None:
         """One architecture through rounds, gate and judge: its first candidate that passes."""
-        rows = self._rounds(rung.architecture, phase, capper)
-        if rows is PENDING:
-            return PENDING
         forward = phase is not Phase.AHEAD
-        candidates = self._gates(rung.architecture, rows, Phase.JUDGE if forward else phase, capper)
-        rung.complete = True  # its configs are all in: a dearer one may start from the best of them
+        candidates = self._screen(rung, phase, capper)
         if candidates is PENDING:
             return PENDING
         for candidate in self._choose(candidates):
@@ -367,6 +367,25 @@ class Ladder:
             if answer is not None:
                 return answer
         return None
+
+    def _screen(self, rung: Rung, phase: Phase, capper: Candidate | None) -> list[Candidate] | Pending:
+        """Rounds and gate of one architecture: its candidates. What is settled is not worked out again."""
+        key = (rung.architecture.label, capper.key if capper else None)
+        if key in self._screened:
+            rung.rows, rung.gates, candidates, members = self._screened[key]
+            rung.complete = True
+            self.board.counted.update(members)
+            return candidates
+        before = len(self.board.counted)
+        rows = self._rounds(rung.architecture, phase, capper)
+        if rows is PENDING:
+            return PENDING
+        found = self._gates(rung.architecture, rows, phase if phase is Phase.AHEAD else Phase.JUDGE, capper)
+        rung.complete = True  # its configs are all in: a dearer one may start from the best of them
+        if found is not PENDING:
+            members = dict(itertools.islice(self.board.counted.items(), before, None))
+            self._screened[key] = (rung.rows, rung.gates, found, members)
+        return found
 
     def _judge(
         self,

@@ -91,7 +91,7 @@ class Oracle:
         else:
             source = self.members[member.embedding.run_id] if member.embedding else None
             reached = self.target(member, source)
-        row = static_row(job.to_json(spec), info)
+        row = static_row(job.to_json(spec, member.architecture.flops_per_epoch), info)
         flops = member.architecture.flops_per_epoch
         there = reached is not None and reached + (hold - 1) * every <= member.end and member.goal is not None
         epochs = reached + (hold - 1) * every if there and reached is not None else member.end

@@ -1,0 +1,46 @@
+"""gtsearch: the cheapest weak model whose embedding makes a larger model grok sooner, found and certified.
+
+The public names below are imported on first use: `import gtsearch` alone loads neither torch nor ray nor pandas.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pkgutil import extend_path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gtsearch.experiment import resume, run
+    from gtsearch.results import load_results
+    from gtsearch.spec import load_spec
+    from gtsearch.transplant import transfer
+
+    __version__: str
+
+# A strict editable install keeps gtsearch.analysis and gtsearch.search_spaces in a tree of links elsewhere on the
+# path. A Python started in the working tree finds this folder first, and would look for them here alone.
+__path__ = extend_path(__path__, __name__)
+
+__all__ = ["__version__", "load_results", "load_spec", "resume", "run", "transfer"]
+
+_HOMES = {
+    "run": "gtsearch.experiment",
+    "resume": "gtsearch.experiment",
+    "load_results": "gtsearch.results",
+    "load_spec": "gtsearch.spec",
+    "transfer": "gtsearch.transplant",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("gtsearch")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gtsearch' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,311 @@
+"""The commands: parse, call, print. Everything a command does is done elsewhere and can be called from Python.
+
+Exit codes: 0 done; 1 nothing clears, or nothing that clears pays; 2 a mistake in what was asked; 130 and 143
+interrupted. A mistake is one line on standard error, never a traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gtsearch.errors import GtsearchError
+
+if TYPE_CHECKING:
+    from gtsearch.spec import Spec
+
+MISTAKE, INTERRUPTED = 2, 130
+
+HELP = """Finds the cheapest weak model whose embedding makes a larger model grok sooner, and certifies it.
+
+\b
+Start here:
+  gtsearch spaces                 the experiments that come along
+  gtsearch check smoke            what one would do; runs nothing
+  gtsearch run smoke              run it; the answer is a folder with report.html
+  gtsearch resume runs/smoke-...  go on with a run that was interrupted
+
+An experiment is one YAML file. Take one that comes along, change it, and give its path to `run`.
+
+\b
+Exit codes: 0 done; 1 nothing clears, or nothing that clears pays (the report is made all the same);
+2 a mistake in what was asked; 130, 143 interrupted."""
+
+app = typer.Typer(
+    name="gtsearch",
+    help=HELP,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="An experiment file, or a name from `spaces`.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set one value of the experiment; may be repeated."),
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="The experiment's seed: --set seed=N.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", "-w", metavar="N", min=1, help="How many members train at once; default: all cores."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDR", help="A running Ray cluster, or `auto`; default: a local Ray of its own."
+    ),
+]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own output and no progress.")]
+
+
+# -- the commands -------------------------------------------------------------------------------------------
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        import gtsearch
+
+        _say([f"gtsearch {gtsearch.__version__}"])
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        _say([context.get_help()])
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    spec: SpecArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="The run folder; default: runs/NAME-DATE-TIME.")
+    ] = None,
+    settings: SetOption = None,
+    workers: WorkersOption = None,
+    seed: SeedOption = None,
+    address: AddressOption = None,
+    verbose: VerboseOption = False,
+) -> int:
+    """Run an experiment into a new folder.
+
+    \b
+    Examples:
+      gtsearch run modadd
+      gtsearch run my.yaml --workers 4 --out runs/first
+      gtsearch run modadd --set weak.goal.val_accuracy=0.5 --set report.seeds=20 --seed 1
+
+    Ctrl-C stops it; what has finished is kept, and `gtsearch resume` goes on from there.
+    """
+    parsed = _load(spec, settings, seed)
+    from gtsearch import experiment
+
+    command = ["gtsearch", *context.obj]
+    ended = experiment.run(parsed, out=out, workers=workers, address=address, verbose=verbose, command=command)
+    _say(ended.lines)
+    return ended.exit_code
+
+
+@app.command()
+def resume(
+    run: RunArgument,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    verbose: VerboseOption = False,
+) -> int:
+    """Go on with an interrupted run.
+
+    Nothing that finished runs again; the answer is that of a run that was never interrupted.
+
+    \b
+    Example:
+      gtsearch resume runs/modadd-20260131-101500
+    """
+    from gtsearch import experiment
+
+    ended = experiment.resume(run, workers=workers, address=address, verbose=verbose)
+    _say(ended.lines)
+    return ended.exit_code
+
+
+@app.command()
+def check(
+    spec: SpecArgument,
+    settings: SetOption = None,
+    workers: WorkersOption = None,
+    seed: SeedOption = None,
+) -> None:
+    """Say what would run; run nothing.
+
+    How many members, of which sizes, and a guess at what they may cost.
+
+    \b
+    Examples:
+      gtsearch check modadd
+      gtsearch check my.yaml --set weak.cost=flops --workers 8
+    """
+    parsed = _load(spec, settings, seed)
+    from gtsearch import experiment
+
+    _say(experiment.check(parsed, workers))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The page; default: RUN/report.html, of several report.html."),
+    ] = None,
+) -> None:
+    """Make a report, of one run or several.
+
+    Of one finished run: its report.html again. Of several, of one machine or many: one page for all.
+
+    \b
+    Examples:
+      gtsearch report runs/modadd-20260131-101500
+      gtsearch report runs/laptop runs/server --out both.html
+    """
+    from gtsearch.analysis import report as pages
+    from gtsearch.results import load_results
+
+    loaded = [load_results(run) for run in runs]
+    if len(loaded) == 1 and out is None:
+        page = pages.write_report(loaded[0])
+    else:
+        page = pages.merge(loaded, out or Path("report.html"))
+    _say([str(page)])
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where run folders are; default: runs.")] = None,
+) -> None:
+    """List run folders and what they found.
+
+    \b
+    Examples:
+      gtsearch runs
+      gtsearch runs /data/runs
+    """
+    from gtsearch import listing
+
+    if folder is None and not Path("runs").is_dir():
+        _say(["no runs here yet: `gtsearch run smoke` makes one in runs/"])
+    else:
+        _say(listing.runs(folder or Path("runs")))
+
+
+@app.command()
+def spaces() -> None:
+    """List the experiments that come along.
+
+    Their names can be given to `run` and `check`.
+    """
+    from gtsearch import listing
+
+    _say(listing.experiments())
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The file; default: NAME-ARCHITECTURE.safetensors."),
+    ] = None,
+) -> None:
+    """Copy the certified embedding to a file.
+
+    It is that of the weak model that pays, else of the smallest that clears. Says how to use it, too.
+
+    \b
+    Example:
+      gtsearch export runs/modadd-20260131-101500 --out E_W.safetensors
+    """
+    from gtsearch.results import load_results
+    from gtsearch.transplant import export as export_from
+
+    _say(export_from(load_results(run), out))
+
+
+# -- around them --------------------------------------------------------------------------------------------
+
+
+def _load(spec: str, settings: Sequence[str] | None, seed: int | None) -> Spec:
+    from gtsearch.spec import load_spec
+
+    return load_spec(spec, [*(settings or ()), *([] if seed is None else [f"seed={seed}"])])
+
+
+def _say(lines: Iterable[str]) -> None:
+    """Prints; a reader that has gone away (`gtsearch runs | head`) is no mistake."""
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    """Lets what is still buffered go nowhere, so that Python does not complain of the pipe when it ends."""
+    with contextlib.suppress(io.UnsupportedOperation):  # a stream without a file behind it has no pipe to break
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(message: str) -> None:
+    print(f"gtsearch: {' '.join(message.splitlines())}", file=sys.stderr)
+
+
+# typer's usage errors share this base; where it lives depends on typer's version.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+def _complain_of_usage(error: Any) -> None:
+    _complain(error.format_message())
+    path = error.ctx.command_path if error.ctx else "gtsearch"
+    print(f"Try `{path} --help`.", file=sys.stderr)
+
+
+def _call(arguments: Sequence[str]) -> int:
+    try:
+        return app(list(arguments), prog_name="gtsearch", standalone_mode=False, obj=list(arguments)) or 0
+    except GtsearchError as error:
+        _complain(str(error))
+    except _UsageError as error:
+        _complain_of_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        _drop_output()
+        return 0
+    return MISTAKE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code.
+
+    Args:
+        arguments: without the program's name; default: those the process was started with.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign gets a question mark
+    code = _call(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+    return code

@@ -1,0 +1,60 @@
+"""What a run uses of the machine: workers, threads, devices."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from gtsearch.errors import ResourcesError
+from gtsearch.spec import Spec
+
+WORKER_BYTES = 600 * 2**20  # what a CPU worker needs: torch and one member
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run uses, every `auto` decided."""
+
+    workers: int
+    cpus_per_trial: float
+    gpus_per_trial: float
+
+    @property
+    def threads(self) -> int:
+        """Of torch, a worker. Two workers of two threads each were seen to run 30 times slower than of one."""
+        return max(1, int(self.cpus_per_trial))
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus_per_trial else "cpu"
+
+
+def resources_for(spec: Spec, workers: int | None) -> Resources:
+    """Decides every `auto`: all cores, or one worker a GPU where there is one.
+
+    Raises:
+        ResourcesError: too little free memory for so many workers.
+    """
+    asked = spec.resources
+    gpus: float
+    if asked.gpus_per_trial == "auto":
+        gpus = 1.0 if torch.cuda.is_available() else 0.0
+    else:
+        gpus = float(asked.gpus_per_trial)
+    if workers is None:
+        if asked.workers != "auto":
+            workers = int(asked.workers)
+        elif gpus:
+            workers = max(1, int(torch.cuda.device_count() / gpus))
+        else:
+            workers = max(1, int(len(os.sched_getaffinity(0)) / asked.cpus_per_trial))
+    free = psutil.virtual_memory().available
+    if free < workers * WORKER_BYTES:
+        raise ResourcesError(
+            f"{workers} workers need about {workers * WORKER_BYTES / 2**30:.1f} GiB of free memory and "
+            f"{free / 2**30:.1f} GiB are free; give fewer with --workers"
+        )
+    return Resources(workers, float(asked.cpus_per_trial), gpus)

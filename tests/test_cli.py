@@ -1,0 +1,307 @@
+"""The commands: what they pass on, what they print, how they end. What they call is tested elsewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import gtsearch
+from gtsearch import cli, experiment, results
+from gtsearch import embedding as artefact
+from gtsearch.analysis import report as pages
+from gtsearch.errors import GtsearchError, ResourcesError
+from gtsearch.experiment import Run
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Runs a command line in an empty folder; exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main(arguments)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Stands in for the conductor: what it was asked. `answer` is what it gives back, or raises."""
+    seen: dict[str, Any] = {"answer": Run(Path("runs/x"), 0, ["first", "last"])}
+
+    def conductor(what: Any, **options: Any) -> Run:
+        seen.update(what=what, **options)
+        if isinstance(seen["answer"], BaseException):
+            raise seen["answer"]
+        return seen["answer"]
+
+    monkeypatch.setattr(experiment, "run", conductor)
+    monkeypatch.setattr(experiment, "resume", conductor)
+    return seen
+
+
+def finished(folder: Path, **weak: Any) -> Path:
+    """A run folder as a finished run leaves it, with one embedding."""
+    folder.mkdir(parents=True)
+    winner = {"run_id": "a1", "architecture": "mlp-d3-w4-L2"}
+    summary = {
+        "name": folder.name,
+        "weak": {"pays": winner, "clears": winner} | weak,
+        "speedup": {"target": {"value": 3.05, "lower_bound": False}},
+        "methods": {"transfer": {"config": {"lr": 0.005, "weight_decay": 3.0, "embedding_scale": 2.345678}}},
+    }
+    results.write_text(folder / "spec.yaml", "name: tiny\n")
+    results.write_json(folder / "environment.json", {"started": "2026-01-31 10:15:00"})
+    results.write_tables(folder, [], 1.0)
+    results.write_json(folder / "summary.json", summary)
+    artefact.write(
+        folder / "embeddings" / "a1-e120.safetensors", torch.ones(11, 3), {"epoch": 120, "val_accuracy": 0.42}
+    )
+    return folder
+
+
+# -- around the commands ------------------------------------------------------------------------------------
+
+
+def test_help_shows_every_command_and_examples(call: Call) -> None:
+    code, out, _ = call("--help")
+    assert code == 0
+    for command in ("run", "resume", "check", "report", "runs", "spaces", "export"):
+        assert f"\n  {command} " in out
+        code, own, _ = call(command, "--help")
+        assert code == 0 and f"Usage: gtsearch {command}" in own
+        assert f"gtsearch {command} " in own.partition("\n")[2] or command == "spaces"
+    assert call() == call("-h") == (0, out, "")
+
+
+def test_version(call: Call) -> None:
+    assert call("--version") == (0, f"gtsearch {version('gtsearch')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["rum"], "gtsearch: No such command 'rum'"),
+        (["run", "--sed", "3", "smoke"], "gtsearch: No such option: --sed (Possible options: --se"),
+        (["run"], "gtsearch: Missing argument 'SPEC'"),
+        (["run", "smoke", "--workers", "0"], "gtsearch: Invalid value for '--workers'"),
+        (["run", "smoke", "--seed", "one"], "gtsearch: Invalid value for '--seed'"),
+        (["resume", "a", "b"], "gtsearch: Got unexpected extra argument"),
+        (["report"], "gtsearch: Missing argument 'RUN"),
+    ],
+)
+def test_a_usage_error_is_two_lines_and_exit_code_2(call: Call, arguments: list[str], complaint: str) -> None:
+    code, out, error = call(*arguments)
+    assert (code, out) == (2, "")
+    first, second = error.splitlines()
+    assert first.startswith(complaint)
+    assert second.startswith("Try `gtsearch ") and second.endswith(" --help`.")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "nowhere.yaml"],
+        ["run", "smoke", "--set", "weak.goal.val_acuracy=0.5"],
+        ["run", "smoke", "--set", "nonsense"],
+        ["check", "nowhere.yaml"],
+        ["resume", "nowhere"],
+        ["report", "nowhere"],
+        ["export", "nowhere"],
+        ["runs", "nowhere"],
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(call: Call, arguments: list[str]) -> None:
+    code, out, error = call(*arguments)
+    assert (code, out) == (2, "")
+    assert error.startswith("gtsearch: ") and error.count("\n") == 1
+
+
+def test_every_error_of_ours_is_one_line(call: Call, asked: dict[str, Any]) -> None:
+    for kind in (GtsearchError, ResourcesError):
+        asked["answer"] = kind("too little\nmemory")
+        assert call("run", "smoke") == (2, "", "gtsearch: too little memory\n")
+
+
+def test_a_mistake_of_our_own_is_not_hidden(call: Call, asked: dict[str, Any]) -> None:
+    asked["answer"] = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        call("run", "smoke")
+
+
+def test_ctrl_c_before_the_conductor_listens_is_130(call: Call, asked: dict[str, Any]) -> None:
+    asked["answer"] = KeyboardInterrupt()
+    assert call("run", "smoke") == (130, "", "")
+
+
+def test_a_reader_that_goes_away_is_no_mistake() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from gtsearch.cli import main; sys.exit(main(['spaces']))"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdout is not None and child.stderr is not None
+    child.stdout.close()
+    assert child.stderr.read() == b""
+    assert child.wait() == 0
+    child.stderr.close()
+
+
+# -- run, resume, check -------------------------------------------------------------------------------------
+
+
+def test_run_passes_everything_on_and_prints_the_closing_lines(call: Call, asked: dict[str, Any]) -> None:
+    arguments = ["run", "smoke", "--out", "there", "--workers", "3", "--address", "auto", "--verbose"]
+    arguments += ["--set", "report.seeds=7", "--set", "seed=1", "--seed", "5"]
+    assert call(*arguments) == (0, "first\nlast\n", "")
+    assert asked["what"] == gtsearch.load_spec("smoke", ["report.seeds=7", "seed=5"])
+    assert (asked["out"], asked["workers"], asked["address"], asked["verbose"]) == (Path("there"), 3, "auto", True)
+    assert asked["command"] == ["gtsearch", *arguments]
+
+
+def test_what_is_not_given_is_left_to_the_experiment(call: Call, asked: dict[str, Any]) -> None:
+    call("run", "smoke")
+    assert asked["what"] == gtsearch.load_spec("smoke")
+    assert (asked["out"], asked["workers"], asked["address"], asked["verbose"]) == (None, None, None, False)
+
+
+@pytest.mark.parametrize("command", ["run", "resume"])
+@pytest.mark.parametrize("code", [0, 1, 130, 143])
+def test_the_exit_code_is_the_run_s(call: Call, asked: dict[str, Any], command: str, code: int) -> None:
+    asked["answer"] = Run(Path("runs/x"), code, ["told"])
+    assert call(command, "smoke") == (code, "told\n", "")
+
+
+def test_resume_passes_everything_on(call: Call, asked: dict[str, Any]) -> None:
+    assert call("resume", "runs/x", "-w", "2", "--address", "here:1", "-v")[0] == 0
+    assert asked == {
+        "answer": asked["answer"],
+        "what": Path("runs/x"),
+        "workers": 2,
+        "address": "here:1",
+        "verbose": True,
+    }
+
+
+def test_check_prints_what_would_run(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "check", lambda spec, workers: [f"{spec.name} {spec.seed}", f"on {workers}"])
+    assert call("check", "smoke", "--seed", "4", "--workers", "2") == (0, "smoke 4\non 2\n", "")
+
+
+# -- report -------------------------------------------------------------------------------------------------
+
+
+def test_one_run_is_reported_into_its_folder_and_several_into_one_page(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = finished(tmp_path / "one"), finished(tmp_path / "two")
+    monkeypatch.setattr(pages, "write_report", lambda run: run.folder / "report.html")
+    monkeypatch.setattr(pages, "merge", lambda runs, out: Path(f"{'+'.join(run.folder.name for run in runs)}:{out}"))
+    assert call("report", str(one)) == (0, f"{one / 'report.html'}\n", "")
+    assert call("report", str(one), str(two)) == (0, "one+two:report.html\n", "")
+    assert call("report", str(one), "--out", "page.html") == (0, "one:page.html\n", "")
+
+
+# -- runs and spaces ----------------------------------------------------------------------------------------
+
+
+def test_runs_tells_the_state_and_the_answer_of_each(call: Call, tmp_path: Path) -> None:
+    assert call("runs") == (0, "no runs here yet: `gtsearch run smoke` makes one in runs/\n", "")
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    assert call("runs") == (0, "no run folders in runs\n", "")
+    finished(folder / "paid")
+    finished(folder / "cleared", pays=None)
+    finished(folder / "nothing", pays=None, clears=None)
+    (finished(folder / "stopped") / "summary.json").unlink()
+    (finished(folder / "broken") / "summary.json").write_text("{")
+    (finished(folder / "going") / "summary.json").unlink()
+    (folder / "notes").mkdir()
+    with results.MembersLog(folder / "going" / "members.log"):
+        code, out, error = call("runs")
+    assert (code, error) == (0, "")
+    head, _, *rows = out.splitlines()
+    assert head.split() == ["run", "when", "state", "weak", "model", "speed-up"]
+    lines = {row.split()[0]: " ".join(row.split()) for row in rows}
+    assert set(lines) == {"paid", "cleared", "nothing", "stopped", "broken", "going"}
+    assert lines["paid"] == "paid 2026-01-31 10:15 done mlp-d3-w4-L2 pays 3.0 times"
+    assert "mlp-d3-w4-L2 clears" in lines["cleared"]
+    assert "nothing clears" in lines["nothing"]
+    assert "unfinished: gtsearch resume runs/stopped" in lines["stopped"]
+    assert "damaged: runs/broken/summary.json is damaged" in lines["broken"]
+    assert "running" in lines["going"]
+    (own,) = call("runs", "runs/paid")[1].splitlines()[2:]
+    assert own.split() == lines["paid"].split()
+
+
+def test_spaces_tells_what_each_experiment_is(call: Call) -> None:
+    code, out, _ = call("spaces")
+    assert code == 0
+    assert "modadd  The cheapest small network" in out and "\nsmoke   Everything gtsearch does" in out
+    folder = Path(out.splitlines()[-1].rpartition(": ")[2])
+    assert (folder / "modadd.yaml").is_file()
+
+
+# -- export -------------------------------------------------------------------------------------------------
+
+
+def test_export_copies_the_certified_embedding_and_what_it_prints_works(call: Call, tmp_path: Path) -> None:
+    folder = finished(tmp_path / "tiny")
+    code, out, _ = call("export", str(folder))
+    assert code == 0
+    assert out.splitlines() == [
+        "tiny-mlp-d3-w4-L2.safetensors: E_W [11, 3] of mlp-d3-w4-L2, which pays; "
+        "validation accuracy 0.42 after 120 epochs",
+        "",
+        "import gtsearch",
+        'model = gtsearch.transfer(model, "tiny-mlp-d3-w4-L2.safetensors", scale=2.346)  '
+        "# make the optimizer after this",
+        "# the target was tuned to lr 0.005, weight_decay 3",
+    ]
+    names: dict[str, Any] = {"model": torch.nn.Sequential(torch.nn.Embedding(11, 8))}
+    exec("\n".join(out.splitlines()[2:]), names)
+    assert torch.equal(names["model"][0].A, torch.full((11, 3), 2.346))
+
+
+def test_export_falls_back_to_the_smallest_that_clears(call: Call, tmp_path: Path) -> None:
+    folder = finished(tmp_path / "tiny", pays=None)
+    code, out, _ = call("export", str(folder), "--out", "E.safetensors")
+    assert code == 0 and out.startswith("E.safetensors: E_W [11, 3] of mlp-d3-w4-L2, which clears;")
+    assert Path("E.safetensors").read_bytes() == (folder / "embeddings" / "a1-e120.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda folder: Path("tiny-mlp-d3-w4-L2.safetensors").touch(), "exists; choose another --out"),
+        (lambda folder: (folder / "embeddings" / "a1-e120.safetensors").unlink(), "is gone"),
+        (lambda folder: (folder / "embeddings" / "a1-e9.safetensors").touch(), "is one of 2 files"),
+        (lambda folder: (folder / "embeddings" / "a1-e120.safetensors").write_bytes(b"?"), "is not an embedding"),
+        (lambda folder: (folder / "summary.json").unlink(), "is not finished"),
+    ],
+)
+def test_export_refuses(call: Call, tmp_path: Path, spoil: Callable[[Path], Any], complaint: str) -> None:
+    folder = finished(tmp_path / "tiny")
+    spoil(folder)
+    code, out, error = call("export", str(folder))
+    assert (code, out) == (2, "") and complaint in error and error.count("\n") == 1
+
+
+def test_export_refuses_a_run_in_which_nothing_clears_and_a_place_that_is_not(call: Call, tmp_path: Path) -> None:
+    folder = finished(tmp_path / "tiny", pays=None, clears=None)
+    assert "nothing clears" in call("export", str(folder))[2]
+    folder = finished(tmp_path / "other")
+    assert (
+        "cannot write nowhere/E.safetensors: No such file"
+        in call("export", str(folder), "-o", "nowhere/E.safetensors")[2]
+    )

@@ -1,0 +1,214 @@
+"""The lines at the end of a run, as text: when all went well and when nothing did."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gtsearch import results
+from gtsearch.closing import closing_lines
+
+WINNER: dict[str, Any] = {
+    "run_id": "a1",
+    "architecture": "mlp-d6-w8-L2",
+    "params": 1678,
+    "config": {"lr": 0.01},
+    "cleared": 10,
+    "seeds": 12,
+    "interval": [0.552, 0.953],
+    "transferred": 9,
+    "pipelines": 10,
+    "pipelines_interval": [0.596, 0.982],
+}
+SMALLER = WINNER | {"architecture": "mlp-d3-w4-L2", "params": 815, "cleared": 8, "seeds": 10, "interval": [0.49, 0.94]}
+
+
+def rung(architecture: str, best: int | None, verdict: str, *candidates: str) -> dict[str, Any]:
+    return {
+        "architecture": architecture,
+        "params": 500,
+        "configs": 8,
+        "best_val_accuracy": 0.314,
+        "best_cleared": best,
+        "gate_seeds": None if best is None else 5,
+        "verdict": verdict,
+        "candidates": [{"verdict": candidate} for candidate in candidates],
+    }
+
+
+def method(reached: int, median: float | None, low: float | None, high: float | None) -> dict[str, Any]:
+    return {"reached": reached, "seeds": 10, "seconds_to_goal": {"median": median, "interval": [low, high]}}
+
+
+def ratios(*values: float | None, lower_bound: bool = False) -> dict[str, Any]:
+    keys = ("target", "with_weak", "with_search")
+    return {key: {"value": v, "lower_bound": lower_bound} for key, v in zip(keys, values, strict=True)}
+
+
+GOOD: dict[str, Any] = {
+    "name": "modadd",
+    "title": "a + b mod 113",
+    "train_fraction": 0.25,
+    "judge": "target",
+    "threshold": 0.4,
+    "target_goal": 0.99,
+    "scratch_reference": {"flops": 1e12, "seconds": 12.0, "epochs": 140},
+    "weak": {
+        "clears": SMALLER,
+        "pays": WINNER,
+        "excluded": [rung("mlp-d2-w4-L2", None, "none"), rung("mlp-d2-w6-L2", 1, "at best 1 of 5")],
+        "undecided": [rung("mlp-d4-w6-L2", 3, "at best 3 of 5")],
+        "ladder": [rung("mlp-d3-w4-L2", 5, "clears", "not seen to reach by 400 epochs", "reaches, does not pay")],
+        "withdrawn": 0,
+    },
+    "methods": {
+        "scratch": method(10, 12.34, 10.0, 15.0),
+        "lowrank_random": method(0, None, None, None),
+        "transfer": method(10, 4.04, 3.5, 5.0),
+    },
+    "speedup": ratios(3.05, 1.22, 0.4),
+    "tradeoff": {"threshold": 0.3, "interval": [0.2, 0.4], "least_total": 0.4},
+    "warnings": [],
+}
+ENVIRONMENT = {"workers": 2, "device": "cpu", "device_names": ["a fast one"]}
+
+
+def lines(summary: dict[str, Any], environment: dict[str, Any] = ENVIRONMENT) -> list[str]:
+    ledger = results.ledger_frame(results.trials_frame([]), wall_seconds=2534.0)
+    return closing_lines(summary, ledger, environment, Path("runs/modadd/report.html"))
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """The good summary with changes; those of `weak` are merged in."""
+    summary = copy.deepcopy(GOOD)
+    weak = summary["weak"] | changes.pop("weak", {})
+    return summary | changes | {"weak": weak}
+
+
+def test_a_run_that_went_well() -> None:
+    assert lines(GOOD) == [
+        "modadd   a + b mod 113, 25 % train · 2 workers · cpu · 42 min 14 s",
+        "weak     mlp-d6-w8-L2 · 1,678 parameters · pays on 9 of 10 fresh pipelines (95 %: .60 to .98), "
+        "10 of 12 weak seeds clear",
+        "         smallest that only clears 0.40: mlp-d3-w4-L2 (8 of 10 clear, the target gains nothing over scratch)",
+        "         undecided: mlp-d4-w6-L2 (3 of 5) · excluded: mlp-d2-w6-L2 (8 configs, at best 1 of 5), 1 more",
+        "target   transfer        0.99 in 4.0 s [3.5, 5.0]      10 of 10",
+        "         scratch         0.99 in 12.3 s [10.0, 15.0]   10 of 10",
+        "         lowrank_random  0.99 not reached by any seed  0 of 10",
+        "         transfer is 3.0 times faster than scratch · 1.2 times faster with the weak model · "
+        "2.5 times slower with every search, in FLOPs",
+        "pays     from weak accuracy .30 on (95 %: .20 to .40); least total at .40",
+        "report   runs/modadd/report.html",
+    ]
+
+
+def test_nothing_clears() -> None:
+    told = lines(
+        changed(
+            weak={"clears": None, "pays": None, "undecided": [], "excluded": [], "ladder": GOOD["weak"]["excluded"]},
+            methods={"scratch": GOOD["methods"]["scratch"]},
+            speedup=ratios(None, None, None),
+            tradeoff=None,
+        )
+    )
+    assert told == [
+        "modadd   a + b mod 113, 25 % train · 2 workers · cpu · 42 min 14 s",
+        "weak     nothing clears 0.40: 2 architectures tried, the best accuracy is .31 of mlp-d2-w4-L2",
+        "target   scratch  0.99 in 12.3 s [10.0, 15.0]  10 of 10",
+        "report   runs/modadd/report.html",
+    ]
+
+
+def test_nothing_was_even_tried() -> None:
+    weak = {"clears": None, "pays": None, "undecided": [], "excluded": [], "ladder": []}
+    told = lines(changed(weak=weak, methods={}, speedup=ratios(None, None, None), tradeoff=None))
+    assert told[1:3] == [
+        "weak     nothing clears 0.40: no architecture was tried",
+        "target   not run: no weak model to start from",
+    ]
+
+
+def test_something_clears_and_nothing_pays() -> None:
+    told = lines(changed(weak={"pays": None, "withdrawn": 1}, tradeoff=None))
+    assert told[1:4] == [
+        "weak     mlp-d3-w4-L2 · 815 parameters · the smallest that clears 0.40: 8 of 10 fresh seeds "
+        "(95 %: .49 to .94)",
+        "         nothing that clears pays for the target: the target gains nothing over scratch",
+        "         withdrawn: 1 that had passed and then failed on fresh seeds",
+    ]
+    never = rung("mlp-d3-w4-L2", 5, "clears", "not seen to reach by 400 epochs")
+    told = lines(changed(weak={"pays": None, "ladder": [never]}))
+    assert told[2] == (
+        "         nothing that clears pays for the target: the target is not seen to reach by 400 epochs"
+    )
+
+
+def test_without_a_judge_nothing_is_said_of_paying() -> None:
+    told = lines(changed(judge="none", weak={"pays": None}))
+    assert told[1].startswith("weak     mlp-d3-w4-L2 · 815 parameters · clears 0.40: 8 of 10 fresh seeds")
+    assert not any("nothing" in line for line in told)
+
+
+def test_the_one_that_pays_is_the_smallest_that_clears() -> None:
+    told = lines(changed(weak={"clears": WINNER}))
+    assert not any("only clears" in line for line in told)
+
+
+def test_scratch_is_censored() -> None:
+    told = lines(
+        changed(
+            methods={"transfer": method(7, 130.0, 120.0, None), "scratch": method(3, None, 300.0, None)},
+            scratch_reference={"flops": None, "seconds": None, "epochs": None},
+            speedup=ratios(3.0, None, 0.4, lower_bound=True),
+            warnings=["scratch is censored", "lr lies on the edge"],
+        )
+    )
+    assert told[4:] == [
+        "target   transfer  0.99 in 2.2 min [from 2.0]          7 of 10",
+        "         scratch   0.99 not reached by half the seeds  3 of 10",
+        "         transfer is at least 3.0 times faster than scratch · at most 2.5 times slower with every search, "
+        "in FLOPs",
+        "pays     from weak accuracy .30 on (95 %: .20 to .40), where half the seeds reach the goal and scratch does "
+        "not; least total at .40",
+        "warning  scratch is censored",
+        "warning  lr lies on the edge",
+        "report   runs/modadd/report.html",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tradeoff", "text"),
+    [
+        (
+            {"threshold": None, "interval": None, "least_total": None},
+            "pays     at no weak accuracy that was tried: no threshold",
+        ),
+        (
+            {"threshold": 0.3, "interval": None, "least_total": 0.4},
+            "pays     from weak accuracy .30 on; least total at .40",
+        ),
+        (
+            {"threshold": 0.3, "interval": [0.2, None], "least_total": None},
+            "pays     from weak accuracy .30 on (95 %: from .20)",
+        ),
+    ],
+)
+def test_the_trade_off_in_words(tradeoff: dict[str, Any], text: str) -> None:
+    assert lines(changed(tradeoff=tradeoff))[-2] == text
+
+
+def test_many_undecided_are_counted_and_what_never_came_to_the_gate_is_said() -> None:
+    entries = [rung(f"mlp-d{d}-w4-L2", None, "") for d in range(2, 8)]
+    told = lines(changed(weak={"undecided": entries, "excluded": entries[:1]}))
+    assert told[3] == (
+        "         undecided: mlp-d2-w4-L2 (up to .31), mlp-d3-w4-L2 (up to .31), mlp-d4-w4-L2 (up to .31), 3 more · "
+        "excluded: mlp-d2-w4-L2 (8 configs, up to .31)"
+    )
+
+
+def test_a_gpu_is_named_and_one_worker_is_one() -> None:
+    told = lines(GOOD, {"workers": 1, "device": "cuda", "device_names": ["NVIDIA H200"]})
+    assert told[0] == "modadd   a + b mod 113, 25 % train · 1 worker · NVIDIA H200 · 42 min 14 s"

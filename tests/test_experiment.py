@@ -1,0 +1,202 @@
+"""The whole way from a spec to a run folder, through Ray, and what survives a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from experiment_kit import end, gtsearch, settled, tiny, wait_for_members
+
+from gtsearch import embedding
+from gtsearch.results import CURVES, LEDGER, TRIALS, Results, load_results
+
+pytestmark = pytest.mark.timeout(280)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished run with two workers: its folder and what it printed."""
+    place = tmp_path_factory.mktemp("whole")
+    process = gtsearch("run", *tiny(), "--out", "run", "--workers", "2", cwd=place)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode in (0, 1), err
+    return place / "run", out
+
+
+@pytest.fixture(scope="module")
+def results(whole: tuple[Path, str]) -> Results:
+    return load_results(whole[0])
+
+
+def test_the_run_folder_holds_what_the_design_says(whole: tuple[Path, str]) -> None:
+    names = {path.name for path in whole[0].iterdir()}
+    assert names == {
+        "spec.yaml",
+        "environment.json",
+        "members.log",
+        "trials.parquet",
+        "curves.parquet",
+        "ledger.parquet",
+        "summary.json",
+        "embeddings",
+        "study.log",
+        "figures",
+        "report.html",
+    }
+    stems = {path.stem for path in (whole[0] / "figures").iterdir()}
+    assert {"tradeoff", "dynamics", "ladder"} <= stems
+    assert all((whole[0] / "figures" / f"{stem}.{kind}").stat().st_size for stem in stems for kind in ("png", "svg"))
+
+
+def test_the_closing_lines_and_nothing_of_rays(whole: tuple[Path, str]) -> None:
+    _, out = whole
+    assert out.splitlines()[-1].startswith("report") and out.rstrip().endswith("report.html")
+    assert "ray" not in out.lower().replace("array", "")
+
+
+def test_the_tables_have_their_schemas(results: Results) -> None:
+    assert list(results.trials.columns) == list(TRIALS)
+    assert list(results.curves.columns) == list(CURVES)
+    assert list(results.ledger.columns) == list(LEDGER)
+    assert {"weak", "target"} == set(results.trials["stage"])
+    assert {"scratch", "transfer", "lowrank_random", "weak"} == set(results.trials["method"])
+    counted = results.trials[results.trials["status"] != "cancelled"]
+    assert counted["run_id"].is_unique
+    trained = counted[counted["status"].isin(["cleared", "exhausted", "capped"])]
+    assert set(trained["run_id"]) <= set(results.curves["run_id"])
+
+
+def test_never_reached_is_null(results: Results) -> None:
+    missed = results.trials[results.trials["status"].isin(["exhausted", "capped"])]
+    assert len(missed) and missed[["epochs_to_goal", "flops_to_goal", "seconds_to_goal"]].isna().all(axis=None)
+
+
+def test_test_accuracy_is_measured_for_claims_alone(results: Results) -> None:
+    searching = results.trials[results.trials["role"].isin(["search", "gate", "probe"])]
+    assert searching["test_accuracy"].isna().all()
+    reported = results.trials[(results.trials["role"] == "report") & (results.trials["status"] == "cleared")]
+    assert reported["test_accuracy"].notna().all()
+
+
+def test_the_summary_has_the_contracted_keys(results: Results) -> None:
+    summary = results.summary
+    assert {"clears", "pays", "excluded", "undecided"} <= set(summary["weak"])
+    assert set(summary["speedup"]) == {"target", "with_weak", "with_search"}
+    assert {"threshold", "interval", "least_total"} <= set(summary["tradeoff"])
+    for method in summary["methods"].values():
+        assert {
+            "reached",
+            "seeds",
+            "interval",
+            "epochs_to_goal",
+            "seconds_to_goal",
+            "flops_to_goal",
+            "test_accuracy",
+            "tuning_members",
+            "tuning_flops",
+        } <= set(method)
+    assert summary["complete"]
+
+
+def test_the_ledger_adds_up(results: Results) -> None:
+    ledger = results.ledger.set_index("purpose")
+    parts = results.ledger[results.ledger["purpose"] != "total"]
+    assert parts["train_flops"].sum() == pytest.approx(ledger.loc["total", "train_flops"])
+    assert parts["members"].sum() == ledger.loc["total", "members"] == len(results.trials)
+    assert ledger.loc["total", "wall_seconds"] > 0
+
+
+def test_embeddings_say_what_made_them(whole: tuple[Path, str], results: Results) -> None:
+    weak = results.trials[(results.trials["stage"] == "weak") & (results.trials["status"] == "cleared")].iloc[0]
+    [path] = (whole[0] / "embeddings").glob(f"{weak['run_id']}-e*.safetensors")
+    E_W, header = embedding.read(path)
+    assert E_W.shape == (17, weak["d_embed"])
+    assert header["run_id"] == weak["run_id"] and header["task"]["p"] == 17
+    assert embedding.norm(E_W) == pytest.approx(weak["embedding_norm"])
+
+
+def test_every_transfer_names_a_weak_run_of_its_own_split(results: Results) -> None:
+    trials = results.trials.set_index("run_id")
+    transferred = trials[(trials["method"] == "transfer") & trials["weak_run_id"].notna()]
+    transferred = transferred[transferred["status"] != "unreached"]
+    weak = trials.loc[transferred["weak_run_id"]]
+    assert (weak["split_seed"].to_numpy() == transferred["split_seed"].to_numpy()).all()
+
+
+def test_the_environment_says_how_it_was_made(results: Results) -> None:
+    environment = results.environment
+    assert environment["workers"] == 2 and environment["threads"] == 1
+    assert {"torch", "ray", "optuna", "gtsearch"} <= set(environment["versions"])
+
+
+def test_one_worker_gives_the_same_rows(results: Results, tmp_path: Path) -> None:
+    process = gtsearch("run", *tiny(), "--out", "run", "--workers", "1", cwd=tmp_path)
+    _, err = process.communicate(timeout=250)
+    assert process.returncode in (0, 1), err
+    pd.testing.assert_frame_equal(settled(load_results(tmp_path / "run").trials), settled(results.trials))
+
+
+@pytest.mark.parametrize("members", [3, 40])
+def test_a_killed_run_resumes_to_the_same_tables(results: Results, tmp_path: Path, members: int) -> None:
+    process = gtsearch("run", *tiny(), "--out", "run", "--workers", "2", cwd=tmp_path)
+    wait_for_members(tmp_path / "run", members, process)
+    end(process, signal.SIGKILL)
+    with (tmp_path / "run" / "members.log").open("ab") as log:
+        log.write(b'{"run_id": "torn in the mid')
+    before = (tmp_path / "run" / "members.log").read_bytes().count(b"\n")
+    again = gtsearch("resume", "run", "--workers", "2", cwd=tmp_path)
+    _, err = again.communicate(timeout=200)
+    assert again.returncode in (0, 1), err
+    resumed = load_results(tmp_path / "run")
+    pd.testing.assert_frame_equal(settled(resumed.trials), settled(results.trials))
+    log_lines = (tmp_path / "run" / "members.log").read_text().splitlines()
+    assert len(log_lines) > before and resumed.environment["torn_lines"] == 1
+    ids = [row["run_id"] for row in map(json.loads, log_lines) if row["status"] != "cancelled"]
+    assert len(ids) == len(set(ids)), "a member ran twice"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    process = gtsearch("run", *tiny(), "--out", "run", "--workers", "2", cwd=tmp_path)
+    wait_for_members(tmp_path / "run", 2, process)
+    exit_code, out, err = end(process, number)
+    assert exit_code == code, (out, err)
+    assert "gtsearch resume run" in out + err and "Traceback" not in err
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_a_killed_worker_costs_its_job_alone(results: Results, tmp_path: Path) -> None:
+    process = gtsearch("run", *tiny(), "--out", "run", "--workers", "2", cwd=tmp_path)
+    wait_for_members(tmp_path / "run", 2, process)
+    workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "_JobTrainable" in " ".join(p.cmdline())]
+    assert workers, "Ray names its actors by their class"
+    os.kill(workers[0].pid, signal.SIGKILL)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode in (0, 1), err
+    trials = load_results(tmp_path / "run").trials
+    lost = trials[trials["status"] == "failed"]
+    again = trials[trials["attempt"] == 1]
+    assert len(lost) == len(again) > 0, out
+    assert set(again["config_id"]) == set(lost["config_id"])
+
+
+def test_resuming_a_finished_run_only_reports_it_again(whole: tuple[Path, str], results: Results) -> None:
+    process = gtsearch("resume", str(whole[0]), cwd=whole[0].parent)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == results.summary["exit_code"], err
+    pd.testing.assert_frame_equal(load_results(whole[0]).trials, results.trials)
+    assert out.rstrip().endswith("report.html")
+
+
+def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    process = gtsearch("run", *tiny(), "--out", "run", cwd=tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and not out
+    assert err.count("\n") == 1 and "exists" in err and "--out" in err
+    assert not list((tmp_path / "run").iterdir())

@@ -1,0 +1,209 @@
+"""What a person sees while a run goes on: few lines on a terminal, few plain ones elsewhere, never more."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from gtsearch.progress import Display, duration, remaining
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+STATE: dict[str, Any] = {
+    "phase": "weak ladder",
+    "why": "mlp-d3-w4-L2: round 2 of 2, the cheapest architecture still open",
+    "best": "mlp-d4-w6-L2 clears on 5 of 5 seeds",
+    "done": 312,
+    "running": 4,
+    "jobs_out": 2,
+    "workers": 2,
+    "elapsed_seconds": 80,
+    "remaining_seconds": (100, 220),
+}
+
+
+def plain(**options: Any) -> tuple[Display, io.StringIO, Clock]:
+    file, clock = io.StringIO(), Clock()
+    return Display("modadd", Console(file=file, width=40), clock=clock, **options), file, clock
+
+
+def on_terminal(width: int = 100, **environ: str) -> tuple[Display, Terminal, Clock]:
+    file, clock = Terminal(), Clock()
+    console = Console(file=file, width=width, _environ={"TERM": "xterm-256color", **environ})
+    return Display("modadd", console, clock=clock), file, clock
+
+
+def test_a_plain_line_holds_the_whole_state_and_no_control_codes() -> None:
+    display, file, _ = plain()
+    with display:
+        display.update(STATE)
+    assert file.getvalue() == (
+        "modadd\n"
+        "[1 min 20 s] weak ladder · mlp-d3-w4-L2: round 2 of 2, the cheapest architecture still open · "
+        "best: mlp-d4-w6-L2 clears on 5 of 5 seeds · ~2 min to 4 min more · 312 done · 4 running · 2 jobs out · "
+        "2 workers\n"
+    )
+
+
+def test_plain_lines_come_every_ten_seconds_and_at_every_change_of_phase() -> None:
+    display, file, clock = plain()
+    for second in range(35):
+        clock.now = second
+        display.update({"phase": "judge" if second >= 25 else "weak ladder", "done": second})
+    shown = [line.split(" · ") for line in file.getvalue().splitlines()]
+    assert shown == [
+        ["weak ladder", "0 done"],
+        ["weak ladder", "10 done"],
+        ["weak ladder", "20 done"],
+        ["judge", "25 done"],
+    ]
+
+
+def test_phases_that_take_turns_do_not_flood_a_log() -> None:
+    display, file, clock = plain()
+    for step in range(1000):
+        clock.now = step / 100
+        display.update({"phase": ("judge", "weak ladder")[step % 2]})
+    assert len(file.getvalue().splitlines()) <= 10
+
+
+def test_a_note_stays_in_one_line_whatever_it_holds() -> None:
+    display, file, _ = plain()
+    display.note("a1 is run again:\nTraceback \x1b[31mred")
+    assert file.getvalue() == "a1 is run again: Traceback  [31mred\n"
+
+
+def test_what_is_not_known_is_not_shown() -> None:
+    display, file, _ = plain()
+    display.update({"phase": "report", "why": None, "best": "", "remaining_seconds": None, "done": 0})
+    display.update({})
+    assert file.getvalue() == "report · 0 done\n"
+
+
+def test_quiet_shows_nothing() -> None:
+    display, file, _ = plain(quiet=True)
+    with display:
+        display.update(STATE)
+        display.note("found")
+    assert file.getvalue() == ""
+
+
+def test_thousands_of_updates_cost_next_to_nothing() -> None:
+    for display, _, _ in (plain(), on_terminal()):
+        with display:
+            display.update(STATE)
+            started = time.process_time()
+            for _ in range(20_000):
+                display.update(STATE)
+            assert time.process_time() - started < 0.5
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    display = Display("modadd", Console(file=Gone()))
+    with display:
+        display.note("one")
+        display.update(STATE)
+
+
+def test_a_terminal_is_drawn_over_and_notes_stay() -> None:
+    display, file, clock = on_terminal()
+    with display:
+        display.update(STATE)
+        display.note("candidate mlp-d4-w6-L2: 5 of 5")
+        clock.now = 1.0
+        display.update(STATE | {"done": 313})
+    text = file.getvalue()
+    assert "\x1b[2K" in text  # lines are erased before they are drawn again
+    assert "1 min 20 s · ~2 min to 4 min more · 312 done · 4 running · 2 jobs out · 2 workers" in text
+    assert "313 done" in text and "candidate mlp-d4-w6-L2: 5 of 5\n" in text
+
+
+def test_a_terminal_is_drawn_a_few_times_a_second_at_most() -> None:
+    display, file, clock = on_terminal()
+    with display:
+        for step in range(1000):
+            clock.now = step / 1000
+            display.update(STATE | {"done": 1000 + step})
+    drawn = {step for step in range(1000) if f"{1000 + step} done" in file.getvalue()}
+    assert len(drawn) == 5
+
+
+@pytest.mark.parametrize("width", [10, 20, 39])
+def test_a_narrow_terminal_crops_and_keeps_four_lines(width: int) -> None:
+    display, file, _ = on_terminal(width)
+    with display:
+        display.update(STATE)
+        drawn = file.getvalue()
+    assert drawn.startswith("modadd\n") and drawn.count("\n") == 4  # the title, and four lines of state
+    assert "…" in drawn
+
+
+def test_no_color_is_respected_and_a_dumb_terminal_gets_plain_lines() -> None:
+    display, file, _ = on_terminal(NO_COLOR="1")
+    with display:
+        display.update(STATE)
+    assert "\x1b[3" not in file.getvalue()
+    display, file, _ = on_terminal(TERM="dumb")
+    with display:
+        display.update(STATE)
+    assert "\x1b" not in file.getvalue() and file.getvalue().count("\n") == 2
+
+
+def test_a_file_that_rich_was_told_to_take_for_a_terminal_gets_plain_lines() -> None:
+    file = io.StringIO()
+    with Display("modadd", Console(file=file, force_terminal=True)) as display:
+        display.update(STATE)
+    assert "\x1b" not in file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (3, "at most ~10 s more"),
+        (55, "at most ~1 min more"),
+        (61, "at most ~2 min more"),
+        (8000, "at most ~2.5 h more"),
+        ((30, 30), "at most ~30 s more"),
+        ([45, 130], "~50 s to 3 min more"),
+    ],
+)
+def test_estimates_are_rounded_up_and_nothing_is_said_where_nobody_knows(seconds: Any, text: str) -> None:
+    assert remaining(seconds) == text

@@ -1,0 +1,35 @@
+"""The public names: all there, loaded only when used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import gtsearch
+
+
+def test_importing_gtsearch_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, gtsearch, gtsearch.cli; gtsearch.__version__; dir(gtsearch); "
+        "print([m for m in ('torch', 'ray', 'pandas', 'optuna', 'pydantic', 'pyarrow') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"
+
+
+def test_every_public_name_is_there() -> None:
+    from gtsearch import experiment, results, spec, transplant
+
+    assert gtsearch.run is experiment.run and gtsearch.resume is experiment.resume
+    assert gtsearch.load_results is results.load_results and gtsearch.load_spec is spec.load_spec
+    assert gtsearch.transfer is transplant.transfer
+    assert gtsearch.__version__ == version("gtsearch")
+    assert set(gtsearch.__all__) <= set(dir(gtsearch))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'gtsearch' has no attribute 'rnu'"):
+        _ = gtsearch.rnu
