@@ -171,7 +171,7 @@ def _text_of(path: str | Path) -> tuple[str, str]:
         name = f"{file.name}.yaml"
         return name, importlib.resources.files("gtsearch.search_spaces").joinpath(name).read_text("utf-8")
     try:
-        return file.name, file.read_bytes().decode("utf-8-sig")
+        return file.name, file.read_bytes().decode("utf-8")
     except FileNotFoundError as error:
         if bare:
             what = no_such("experiment", file.name, experiments())
