@@ -1,0 +1,158 @@
+"""How the target learns under each method: training and validation accuracy over epochs and over seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from gtsearch.analysis import style
+from gtsearch.analysis.stats import floats
+from gtsearch.results import Results
+
+TITLE = "How the target learns"
+CAPTION = (
+    "Median accuracy over the report seeds of each method: validation solid, training dashed; the band is the middle "
+    "half of the seeds' validation accuracy. A seed that stopped holds its last value, and a line turns thin where "
+    "fewer than half of the seeds are still training. The legend counts the seeds that reach and hold the goal."
+)
+PANELS: tuple[dict[str, Any], ...] = ({"x": "epoch"}, {"x": "train_seconds"})
+
+_AXIS = {"epoch": "epochs", "train_seconds": "training seconds"}
+_PARTS = {"train": "train_accuracy", "validation": "val_accuracy"}
+_SECONDS_GRID = 200  # members' clocks differ: their curves are read off a common grid
+
+
+def gather(results: Results) -> pd.DataFrame:
+    """The evaluations of the report's target members; one row without an epoch for a member that has none.
+
+    Where the summary names the members a method's claim rests on (`run_ids`), the rest (of winners that were
+    withdrawn) is left out; where it counts more seeds than there are members (a pipeline that gave no embedding),
+    its count stands.
+    """
+    trials = results.trials
+    members = trials[(trials["role"] == "report") & (trials["stage"] == "target") & (trials["status"] != "cancelled")]
+    methods = results.summary["methods"]
+    claimed = [
+        run_id in (methods.get(method, {}).get("run_ids") or [run_id])
+        for run_id, method in zip(members["run_id"], members["method"], strict=True)
+    ]
+    members = members.loc[claimed, ["run_id", "method", "status", "goal"]]
+    members["seeds"] = members["method"].map({name: record["seeds"] for name, record in methods.items()})
+    return members.merge(results.curves, on="run_id", how="left")
+
+
+def size(frame: pd.DataFrame) -> tuple[float, float]:
+    """Inches of one panel, between its axes."""
+    return 4.4, 3.0
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Medians and bands.
+
+    Args:
+        frame: curves with each member's method, status and goal beside them; of a member without any evaluation one
+            row with a null epoch. A column `seeds` gives how many a method's claim rests on, if not its members.
+
+    Returns:
+        One row a method, part (`train`, `validation`), kind of x (`epoch`, `train_seconds`) and place on it: x,
+        median, low and high (quartiles over members, each holding its last value), running (members not yet
+        stopped), members (with a curve), reached, seeds, goal.
+    """
+    blocks = [
+        _block(own, method, part, kind)
+        for method in sorted(frame["method"].unique(), key=style.place)
+        for own in [frame[frame["method"] == method]]
+        for part in _PARTS
+        for kind in _AXIS
+        if own["epoch"].notna().any()
+    ]
+    columns = ["method", "part", "kind", "x", "median", "low", "high", "running", "members", "reached", "seeds", "goal"]
+    return pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame(columns=columns)
+
+
+def _block(own: pd.DataFrame, method: str, part: str, kind: str) -> pd.DataFrame:
+    column = _PARTS[part]
+    curves = [
+        (floats(curve[kind]), floats(curve[column]))
+        for _, curve in own.dropna(subset=["epoch", kind, column]).sort_values("epoch").groupby("run_id")
+    ]
+    last = np.array([x[-1] for x, _ in curves])
+    if kind == "epoch":
+        grid = np.unique(np.concatenate([x for x, _ in curves]))
+    else:
+        grid = np.linspace(0.0, last.max(), _SECONDS_GRID)
+    held = np.array([np.interp(grid, x, y) for x, y in curves])  # [members, grid]; beyond its end, the last value
+    low, median, high = np.quantile(held, [0.25, 0.5, 0.75], axis=0)
+    status = own.drop_duplicates("run_id")["status"]
+    return pd.DataFrame(
+        {
+            "method": method,
+            "part": part,
+            "kind": kind,
+            "x": grid,
+            "median": median,
+            "low": low,
+            "high": high,
+            "running": (last[:, None] >= grid).sum(axis=0),
+            "members": len(curves),
+            "reached": int((status == "cleared").sum()),
+            "seeds": int(own["seeds"].iloc[0]) if "seeds" in own and own["seeds"].notna().all() else len(status),
+            "goal": own["goal"].iloc[0],
+        }
+    )
+
+
+def nothing(frame: pd.DataFrame) -> str | None:
+    """Why there is nothing to draw of a `table`; None where there is."""
+    return "No target was trained on report seeds." if frame.empty else None
+
+
+def draw(frame: pd.DataFrame, ax: Axes, x: str = "epoch") -> None:
+    """Draws a `table` on `ax` against `x`: `epoch` or `train_seconds`."""
+    if (reason := nothing(frame)) is not None:
+        style.sentence(ax, reason)
+        return
+    frame = frame[frame["kind"] == x]
+    handles = []
+    for method, own in frame.groupby("method", sort=False):
+        shade, first = style.colour(str(method)), own.iloc[0]
+        for part, line in own.groupby("part", sort=False):
+            _line(ax, line, shade, dashed=part == "train")
+        label = f"{method}, {first['reached']} of {first['seeds']}"
+        handles.append(_handle(shade, style.marker(str(method)), label))
+    goal = frame["goal"].iloc[0]
+    if pd.notna(goal):
+        ax.axhline(goal, color=style.INK, lw=0.9, ls=":", zorder=1)
+        along = ax.get_yaxis_transform()
+        ax.text(1, goal - 0.015, f"goal {goal:g}", transform=along, ha="right", va="top", fontsize="small")
+    handles += [
+        Line2D([], [], color=style.INK, lw=2, label="validation"),
+        Line2D([], [], color=style.INK, lw=1.2, ls="--", label="training"),
+    ]
+    ax.set_xlim(0, None)
+    ax.set_ylim(-0.02, 1.03)
+    ax.set_xlabel(_AXIS[x])
+    ax.set_ylabel("accuracy")
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=2, borderaxespad=0, frameon=False)
+
+
+def _line(ax: Axes, line: pd.DataFrame, shade: str, dashed: bool) -> None:
+    grid, median = floats(line["x"]), floats(line["median"])
+    most = int((2 * line["running"] >= line["members"]).sum())  # running never grows: a prefix
+    bold: dict[str, Any] = {"ls": "--", "lw": 1.2} if dashed else {"lw": 2.2}
+    ax.plot(grid[:most], median[:most], color=shade, **bold)
+    ax.plot(grid[max(0, most - 1) :], median[max(0, most - 1) :], color=shade, alpha=0.5, **bold | {"lw": 0.8})
+    if not dashed:
+        ax.fill_between(grid, floats(line["low"]), floats(line["high"]), color=shade, alpha=0.16, lw=0)
+        # The marker tells methods apart where colours do not print.
+        method = str(line["method"].iloc[0])
+        middle = np.linspace(0, most - 1, 6).astype(int)[1:-1]
+        ax.plot(grid[middle], median[middle], ls="none", marker=style.marker(method), color=shade, ms=5)
+
+
+def _handle(shade: str, marker: str, label: str) -> Line2D:
+    return Line2D([], [], color=shade, lw=2.2, marker=marker, ms=5, label=label)

@@ -1,0 +1,158 @@
+"""How far every weak architecture got, in order of size: its best accuracy, the gate, and the verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox, offset_copy
+
+from gtsearch.analysis import style
+from gtsearch.analysis.asked import experiment
+from gtsearch.analysis.stats import Floats, floats
+from gtsearch.results import Results
+
+TITLE = "How small can the weak model be?"
+CAPTION = (
+    "Each mark is one weak architecture, by its parameters (across). Left: the best validation accuracy any of its "
+    "configs came to on the search seed; the dotted line is the accuracy asked for. Right: of those that came that "
+    "far, the share of gate seeds that the best config cleared; the dotted line is what the gate asks for."
+)
+PANELS: tuple[dict[str, Any], ...] = ({"y": "best_val_accuracy"}, {"y": "gate_share"})
+
+_AXIS = {"best_val_accuracy": "best validation accuracy", "gate_share": "share of gate seeds cleared"}
+_NAMED = ("pays", "clears", "undecided")
+_FEW = 8  # so many architectures are all named; of more, the two smallest of each verdict that matters
+_NEAR = 12  # points; a name further from its mark gets a line to it
+_MARK = 5  # half a mark's side, in pixels at 100 a inch
+_PLACES = [  # where a name may stand: points right and up of its mark, and which end is there
+    (dx * side, dy, "left" if side > 0 else "right")
+    for dx, dy in ((9, 0), (7, 10), (7, -10), (12, 22), (12, -22), (16, 34), (16, -34), (20, 48), (20, -48), (24, -62))
+    for side in (1, -1)
+]
+
+COLUMNS = {
+    "architecture": "string",
+    "params": "Int64",
+    "configs": "Int64",
+    "cleared_configs": "Int64",
+    "best_val_accuracy": "Float64",
+    "best_cleared": "Int64",
+    "gate_seeds": "Int64",
+    "gate_share": "Float64",
+    "verdict": "string",
+    "detail": "string",
+    "goal": "Float64",
+    "gate_required": "Float64",
+}
+
+
+def gather(results: Results) -> pd.DataFrame:
+    """The ladder of the summary, with the accuracy and the share of gate seeds that the experiment asks for."""
+    weak = experiment(results)["weak"]
+    frame = pd.DataFrame(results.summary["weak"]["ladder"])
+    gate = weak.get("gate") or {}
+    required = gate["at_least"] / gate["seeds"] if {"at_least", "seeds"} <= set(gate) else None
+    return frame.assign(goal=float(weak["goal"]["val_accuracy"]), gate_required=required)
+
+
+def size(frame: pd.DataFrame) -> tuple[float, float]:
+    """Inches of one panel, between its axes."""
+    return 4.4, 3.0
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row an architecture, from the smallest on; columns and dtypes as in COLUMNS.
+
+    Args:
+        frame: a row an architecture, as the summary's `weak.ladder` has it; of what it lacks the table has nulls.
+
+    gate_share is best_cleared of gate_seeds, null where no config earned the gate seeds; a best_val_accuracy of null
+    is an architecture that was not tried.
+    """
+    made = frame.reindex(columns=list(COLUMNS)).astype(COLUMNS)
+    return made.assign(gate_share=made["best_cleared"] / made["gate_seeds"]).sort_values(
+        ["params", "architecture"], ignore_index=True
+    )
+
+
+def nothing(frame: pd.DataFrame) -> str | None:
+    """Why there is nothing to draw of a `table`; None where there is."""
+    return "No weak architecture is on the ladder." if frame.empty else None
+
+
+def draw(frame: pd.DataFrame, ax: Axes, y: str = "best_val_accuracy") -> None:
+    """Draws a `table` on `ax`; `y` is `best_val_accuracy` or `gate_share`."""
+    shown = frame if y == "best_val_accuracy" else frame[frame[y].notna()]
+    if shown.empty:
+        style.sentence(ax, nothing(frame) or "No config cleared the search seed, so none came to the gate.")
+        return
+    height = floats(shown[y].fillna(0.0))
+    required = shown["goal" if y == "best_val_accuracy" else "gate_required"].iloc[0]
+    if pd.notna(required):
+        ax.axhline(required, color=style.INK, lw=1.1, ls=":", zorder=1)
+    params = floats(shown["params"])
+    for verdict, (shade, marker) in reversed(style.VERDICTS.items()):  # the best on top
+        at = (shown["verdict"] == verdict).to_numpy(dtype=bool)
+        ax.scatter(
+            params[at], height[at], s=170 if marker == "*" else 44, marker=marker, color=shade, zorder=4, clip_on=False
+        )
+    top = max(height.max(), required if pd.notna(required) else 0.0)
+    ax.set_ylim(0, 1.04 if y == "gate_share" else 1.12 * top)
+    _params_axis(ax, floats(frame["params"]))
+    _name(ax, shown, params, height)
+    ax.set_xlabel("parameters of the weak model")
+    ax.set_ylabel(_AXIS[y])
+    ax.legend(
+        handles=_legend(frame), loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, borderaxespad=0, frameon=False
+    )
+
+
+def _params_axis(ax: Axes, params: Floats) -> None:
+    """Logarithmic, over all architectures, whichever panel."""
+    ax.set_xlim(params.min() / 1.15, params.max() * 1.15)
+    style.log_axis(ax, "x", "count")
+
+
+def _legend(frame: pd.DataFrame) -> list[Line2D]:
+    counts = frame["verdict"].value_counts()
+    return [
+        Line2D([], [], ls="none", marker=marker, color=shade, ms=11 if marker == "*" else 6.5, label=f"{verdict} ({n})")
+        for verdict, (shade, marker) in style.VERDICTS.items()
+        if (n := int(counts.get(verdict, 0)))
+    ]
+
+
+def _name(ax: Axes, shown: pd.DataFrame, params: Floats, height: Floats) -> None:
+    """Names the architectures that matter, the best verdict first, where a name touches no other."""
+    shades = {verdict: shade for verdict, (shade, _) in style.VERDICTS.items()}
+    by_verdict = {verdict: np.flatnonzero(shown["verdict"] == verdict) for verdict in shades}  # the smallest first
+    if len(shown) > _FEW:
+        by_verdict = {verdict: by_verdict[verdict][:2] for verdict in _NAMED}
+    marks = ax.transData.transform(np.column_stack([params, height]))  # [architectures, 2], pixels
+    taken = [Bbox.from_bounds(x - _MARK, y - _MARK, 2 * _MARK, 2 * _MARK) for x, y in marks]
+    for verdict, places in by_verdict.items():
+        for i in places:
+            _annotate(ax, str(shown["architecture"].iloc[i]), (params[i], height[i]), shades[verdict], taken)
+
+
+def _annotate(ax: Axes, text: str, at: tuple[float, float], shade: str, taken: list[Bbox]) -> None:
+    """Places `text` near `at` (data) at the first place inside `ax` clear of `taken`; nowhere, if there is none."""
+    figure = ax.get_figure(root=True)
+    frame = ax.get_window_extent()
+    for dx, dy, ha in _PLACES:
+        near = offset_copy(ax.transData, figure, dx, dy, units="points")
+        note = ax.text(*at, text, transform=near, ha=ha, va="center", fontsize="x-small", color=shade, zorder=5)
+        style.halo(note)
+        box = note.get_window_extent()
+        inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 + 4
+        if inside and not any(box.overlaps(other) for other in taken):
+            taken.append(box)
+            if abs(dy) > _NEAR:
+                line = {"arrowstyle": "-", "color": shade, "lw": 0.5, "shrinkA": 0, "shrinkB": 3}
+                ax.annotate("", at, (dx, dy), textcoords="offset points", arrowprops=line, zorder=3)
+            return
+        note.remove()
