@@ -37,9 +37,7 @@ def settle(policy: Policy, rows: Sequence[Row]) -> list[Json]:
         for row in settled:
             if row["run_id"] not in policy.board.counted:
                 row |= {"status": "cancelled", "purpose": "cancelled"}
-    return settled + [
-        _unreached(point.weak_row, point.level) for point in findings.points or () if point.row is None
-    ]
+    return settled + [_unreached(point.weak_row, point.level) for point in findings.points or () if point.row is None]
 
 
 def _unreached(weak: Row, level: float) -> Json:
@@ -102,7 +100,7 @@ def _weak(spec: Spec, policy: Policy, pays: Confirmation | None) -> Json:
     findings = policy.findings
     rungs = list(policy.ladder.rungs.values())
     winner = (pays.candidate if pays else None) or findings.clears
-    ladder = [_rung(spec, rung, findings, pays) for rung in rungs]
+    ladder = [_rung(policy, rung, pays, winner) for rung in rungs]
     cheaper = [
         entry
         for rung, entry in zip(rungs, ladder, strict=True)
@@ -114,7 +112,7 @@ def _weak(spec: Spec, policy: Policy, pays: Confirmation | None) -> Json:
     withdrawn = sum(not c.pays for c in findings.confirmations) if spec.weak.judge.by == "target" else 0
     return {
         "clears": _clears(findings),
-        "pays": _pays(spec, policy, pays) if pays else None,
+        "pays": _pays(policy, pays) if pays else None,
         "excluded": [b for b, e in zip(bracket, entries, strict=True) if e["kind"] == "excluded"],
         "undecided": [b for b, e in zip(bracket, entries, strict=True) if e["kind"] != "excluded"],
         "ladder": ladder,
@@ -123,18 +121,30 @@ def _weak(spec: Spec, policy: Policy, pays: Confirmation | None) -> Json:
 
 
 def _is_cheaper(policy: Policy, rung: Rung, winner: Candidate | None) -> bool:
-    """Whether the architecture stands below the winner on the ladder, strictly."""
+    """Whether the architecture is, or could be, strictly cheaper than the winner.
+
+    By parameters that is known at once. By what training costs every other architecture could be, unless all its
+    configs that clear were seen to cost more.
+    """
     if winner is None:
         return True
     if policy.spec.weak.cost == "params":
         return rung.architecture.params < winner.architecture.params
-    return rung.architecture.label != winner.architecture.label
+    return rung.architecture.label != winner.architecture.label and not _clears_for_more(policy, rung, winner)
 
 
-def _rung(spec: Spec, rung: Rung, findings: Findings, pays: Confirmation | None) -> Json:
+def _clears_for_more(policy: Policy, rung: Rung, winner: Candidate | None) -> bool:
+    """Whether configs of the architecture pass the gate, and all of them cost at least what the winner costs."""
+    if winner is None or policy.spec.weak.cost == "params":
+        return False
+    own = [c for c in policy.ladder.candidates() if c.architecture.label == rung.architecture.label]
+    return bool(own) and all(policy.ladder.cost(c) >= policy.ladder.cost(winner) for c in own)
+
+
+def _rung(policy: Policy, rung: Rung, pays: Confirmation | None, winner: Candidate | None) -> Json:
     best_gate = rung.best_gate
     accuracies = [float(row["best_val_accuracy"]) for row in rung.rows if row["best_val_accuracy"] is not None]
-    verdict, detail = _verdict(spec, rung, findings, pays)
+    verdict, detail = _verdict(policy, rung, pays, winner)
     return {
         "architecture": rung.architecture.label,
         "params": rung.architecture.params,
@@ -164,8 +174,9 @@ def _attempt(attempt: Attempt) -> Json:
     }
 
 
-def _verdict(spec: Spec, rung: Rung, findings: Findings, pays: Confirmation | None) -> tuple[str, str]:
+def _verdict(policy: Policy, rung: Rung, pays: Confirmation | None, winner: Candidate | None) -> tuple[str, str]:
     """What is said of one architecture, and the sentence that says why."""
+    spec, findings = policy.spec, policy.findings
     label = rung.architecture.label
     if not rung.tried or not rung.rows:
         return "not tried", "not cheaper than the winner" if not rung.tried else "the search ended before it"
@@ -177,10 +188,14 @@ def _verdict(spec: Spec, rung: Rung, findings: Findings, pays: Confirmation | No
         verdicts = sorted({attempt.verdict for attempt in rung.attempts})
         tail = f"; of {len(rung.attempts)} tried on the target: {', '.join(verdicts)}" if verdicts else ""
         clears = findings.clears is not None and findings.clears.architecture.label == label
+        if _clears_for_more(policy, rung, winner):
+            return "clears", f"clears on {best[0]} of {best[1]} gate seeds, for more than the winner costs{tail}"
         kind = "clears" if clears or rung.attempts else "undecided"
         return kind, f"clears on {best[0]} of {best[1]} gate seeds{tail}"
     n = len(rung.rows)
-    if not rung.complete or any(row["status"] in ("failed", "capped") for row in rung.rows):
+    standing = f"{winner.architecture.label} {winner.config_id}" if winner else None
+    cut = [row for row in rung.rows if row["status"] == "capped" and row["capped_by"] != standing]
+    if not rung.complete or cut or any(row["status"] == "failed" for row in rung.rows):
         return "undecided", f"{n} configs ran, not its whole budget"
     if best is None:
         bound = stats.rule_of_n(n)
@@ -227,7 +242,7 @@ def _reached(confirmation: Confirmation) -> int:
     return sum(row is not None and cleared(row) for row in confirmation.rows)
 
 
-def _pays(spec: Spec, policy: Policy, confirmation: Confirmation) -> Json:
+def _pays(policy: Policy, confirmation: Confirmation) -> Json:
     tries = [row for pipeline in confirmation.pipelines for row in pipeline.weak_rows]
     k, n = _reached(confirmation), len(confirmation.rows)
     certified = next((row for row in confirmation.rows if row is not None and cleared(row)), None)
@@ -245,9 +260,9 @@ def _pays(spec: Spec, policy: Policy, confirmation: Confirmation) -> Json:
         f"total_{policy.target.unit}": total if math.isfinite(total) else None,
         "saving": 1.0 - total / price if price and math.isfinite(total) else None,
         "minimal": not any(
-            rung.architecture.params < confirmation.candidate.architecture.params
+            _is_cheaper(policy, rung, confirmation.candidate)
             for rung in policy.ladder.rungs.values()
-            if _verdict(spec, rung, policy.findings, confirmation)[0] in ("undecided", "clears")
+            if _verdict(policy, rung, confirmation, confirmation.candidate)[0] in ("undecided", "clears")
         ),
         "variance": _variance(confirmation),
     }
@@ -278,9 +293,7 @@ def _methods(spec: Spec, policy: Policy, trials: pd.DataFrame) -> Json:
         chosen["transfer"] = (tuned.config, tuned.configs, findings.chosen.rows)
     for method, (tuned, rows) in findings.controls.items():
         chosen[method] = (tuned.config, tuned.configs, rows)
-    return {
-        method: _method(method, *chosen[method], trials) for method in spec.target.methods if method in chosen
-    }
+    return {method: _method(method, *chosen[method], trials) for method in spec.target.methods if method in chosen}
 
 
 def _method(
@@ -308,6 +321,7 @@ def _method(
         "tuning_seconds": float(tuning["train_seconds"].sum()),
         "configs": configs,
         "config": dict(config),
+        "run_ids": [row["run_id"] for row in ran],
     }
 
 

@@ -158,7 +158,12 @@ def policy_for(experiment: Spec, workers: int = 1) -> Policy:
 
 
 def search(
-    experiment: Spec, oracle: Oracle, workers: int = 1, order: int = 0, known: list[Row] | None = None, stop: int = 10**9
+    experiment: Spec,
+    oracle: Oracle,
+    workers: int = 1,
+    order: int = 0,
+    known: list[Row] | None = None,
+    stop: int = 10**9,
 ) -> Story:
     """Runs the policy to its end (or for `stop` jobs): a random one of the workers finishes next."""
     rng = random.Random(order)
@@ -193,7 +198,9 @@ def search(
     return Story(policy, rows, jobs, cancelled)
 
 
-def weak_clears(minimum: Callable[[Architecture], bool], epochs: int = 300, rate: float = 1.0) -> Callable[[Member], int | None]:
+def weak_clears(
+    minimum: Callable[[Architecture], bool], epochs: int = 300, rate: float = 1.0
+) -> Callable[[Member], int | None]:
     """Architectures for which `minimum` holds clear after `epochs`, each seed with probability `rate`."""
 
     def answer(member: Member) -> int | None:
@@ -204,7 +211,9 @@ def weak_clears(minimum: Callable[[Architecture], bool], epochs: int = 300, rate
     return answer
 
 
-def target_gets_there(pays: Callable[[Member], bool], scratch: int = 200, transfer: int = 40) -> Callable[..., int | None]:
+def target_gets_there(
+    pays: Callable[[Member], bool], scratch: int = 200, transfer: int = 40
+) -> Callable[..., int | None]:
     """Scratch after `scratch` epochs, transfer after `transfer` where `pays` holds of the weak member, others never."""
 
     def answer(member: Member, source: Member | None) -> int | None:
