@@ -187,8 +187,10 @@ class Conductor:
         elif self.interrupted is None:
             cancelled = [(row, spent) for row, spent in started if spent is not None]
             self._record(
-                [failed_row(row, "", False, spent) | {"status": "cancelled", "error": None, "purpose": "cancelled"}
-                 for row, spent in cancelled]
+                [
+                    failed_row(row, "", False, spent) | {"status": "cancelled", "error": None, "purpose": "cancelled"}
+                    for row, spent in cancelled
+                ]
             )
 
     def is_over(self) -> bool:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 
-for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[variable] = "1"
-os.environ["MPLBACKEND"] = "Agg"
-
 import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
+# For the processes that tests start.
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 
 # Times of a shared machine say nothing, and a failure must come back on the next run.
 settings.register_profile("gtsearch", deadline=None, derandomize=True, max_examples=50)

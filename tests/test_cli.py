@@ -247,7 +247,7 @@ def test_runs_tells_the_state_and_the_answer_of_each(call: Call, tmp_path: Path)
 def test_spaces_tells_what_each_experiment_is(call: Call) -> None:
     code, out, _ = call("spaces")
     assert code == 0
-    assert "modadd  The cheapest small network" in out and "\nsmoke   Everything gtsearch does" in out
+    assert "modadd  The question on the paper's main task" in out and "\nsmoke   Everything gtsearch does" in out
     folder = Path(out.splitlines()[-1].rpartition(": ")[2])
     assert (folder / "modadd.yaml").is_file()
 

@@ -173,7 +173,8 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, number: signal.Sig
 def test_a_killed_worker_costs_its_job_alone(results: Results, tmp_path: Path) -> None:
     process = gtsearch("run", *tiny(), "--out", "run", "--workers", "2", cwd=tmp_path)
     wait_for_members(tmp_path / "run", 2, process)
-    workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "_JobTrainable" in " ".join(p.cmdline())]
+    family = psutil.Process(process.pid).children(recursive=True)
+    workers = [p for p in family if "Trainable" in " ".join(p.cmdline())]
     assert workers, "Ray names its actors by their class"
     os.kill(workers[0].pid, signal.SIGKILL)
     out, err = process.communicate(timeout=200)

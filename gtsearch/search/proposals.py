@@ -109,9 +109,7 @@ def _complete(space: Space, setting: Hyperparameters) -> dict[str, float]:
     return {name: setting[name] if name in setting else fallback(domain) for name, domain in space.items()}
 
 
-def _fill(
-    space: Space, n: int, history: Sequence[tuple[Hyperparameters, float]], seed: int
-) -> list[dict[str, float]]:
+def _fill(space: Space, n: int, history: Sequence[tuple[Hyperparameters, float]], seed: int) -> list[dict[str, float]]:
     """`n` scrambled Sobol points: they fill the space evenly however few are used."""
     exponent = max(0, math.ceil(math.log2(max(n, 1))))
     points = qmc.Sobol(len(space), scramble=True, rng=np.random.default_rng(seed)).random_base2(exponent)[:n]
@@ -127,7 +125,5 @@ def _ask_optuna(
     distributions = {name: domain.distribution() for name, domain in space.items()}
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=ROUND))
     for config, value in history:
-        study.add_trial(
-            optuna.trial.create_trial(params=dict(config), distributions=distributions, value=value)
-        )
+        study.add_trial(optuna.trial.create_trial(params=dict(config), distributions=distributions, value=value))
     return [dict(study.ask(distributions).params) for _ in range(n)]

@@ -185,9 +185,7 @@ class Target:
             proposed = self._proposers[method].round(size, configs, history)
             limit = _tighter(cap, self._cut(rows))
             members = [
-                self.member(
-                    method, c, "search", self._seed("search", 0), _at(embeddings, 0), "target_search", limit
-                )
+                self.member(method, c, "search", self._seed("search", 0), _at(embeddings, 0), "target_search", limit)
                 for c in proposed
             ]
             answer = self.board.get_all(members, phase)
@@ -254,9 +252,7 @@ class Target:
         tuned = self.tune("scratch", [], None, Phase.SCRATCH)
         if tuned is PENDING:
             return PENDING
-        members = [
-            self._report_member("scratch", tuned.config, i, None, None) for i in range(self.spec.report.seeds)
-        ]
+        members = [self._report_member("scratch", tuned.config, i, None, None) for i in range(self.spec.report.seeds)]
         rows = self.board.get_all(members, Phase.SCRATCH)
         if rows is PENDING:
             return PENDING
@@ -463,5 +459,3 @@ def _tighter(one: tuple[int, str] | None, other: tuple[int, str] | None) -> tupl
 
 def _at(embeddings: Sequence[Embedding], i: int) -> Embedding | None:
     return embeddings[i] if i < len(embeddings) else None
-
-

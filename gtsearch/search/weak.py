@@ -208,9 +208,7 @@ class Ladder:
         for row in sorted(filter(cleared, rows), key=lambda row: (spent([row], "flops"), row["run_id"])):
             members = [
                 self._capped(
-                    self.member(
-                        architecture, row["hyperparameters"], "gate", self._gate_seed(i), purpose="weak_gate"
-                    ),
+                    self.member(architecture, row["hyperparameters"], "gate", self._gate_seed(i), purpose="weak_gate"),
                     incumbent,
                     [row],
                 )
@@ -269,9 +267,7 @@ class Ladder:
         while rest and len(chosen) < self.weak.judge.candidates_per_architecture:
             far = max(
                 rest,
-                key=lambda c: min(
-                    proposals.distance(self.space, c.hyperparameters, o.hyperparameters) for o in chosen
-                ),
+                key=lambda c: min(proposals.distance(self.space, c.hyperparameters, o.hyperparameters) for o in chosen),
             )
             chosen.append(far)
             rest.remove(far)
