@@ -114,7 +114,7 @@ CURVES: dict[str, str] = {
     "train_accuracy": REAL,
     "val_loss": REAL,
     "val_accuracy": REAL,
-    "test_accuracy": REAL,  # null where it was not measured
+    "test_accuracy": REAL,  # of report members, while the goal is being held or at the end; else null
 }
 """One row an evaluation of a member."""
 

@@ -27,6 +27,7 @@ from gtsearch.optimizers import AdamW
 from gtsearch.tasks.base import Part, Splits
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+EVALUATION_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Member:
         max_epochs: where training ends without the goal (status `exhausted`).
         cap_epochs: where it ends because going on cannot matter (status `capped`); None: nowhere.
         run_on: whether to train on to twice the goal epoch, past `max_epochs` too, and tell whether the goal is kept.
-        test: whether test accuracy is measured. Never set for a member the search learns from.
+        test: whether test accuracy is measured, at the goal or else at the end. Never set for a member the search
+            learns from.
         keep: which embeddings to keep: `goal`, `best`, a number of epochs, or a list of accuracy levels. `best`
             trains to the end, levels until each has been crossed (status `cleared`) whatever the goal.
     """
@@ -155,6 +157,12 @@ class _Record:
         for level in self.levels:
             if level not in seen and val_accuracy >= level:
                 self._keep(row, E, level)
+
+    def wants_test(self, epoch: int, val_accuracy: float) -> bool:
+        """Whether test accuracy is measured now: while the goal is being held, and at the end without it."""
+        if not self.member.test or self.epochs_to_goal is not None:
+            return False
+        return epoch >= self.member.last_epoch or (self.plan.goal is not None and val_accuracy >= self.plan.goal)
 
     def _keep(self, row: Mapping[str, Any], E: Callable[[], Tensor], level: float | None = None) -> None:
         self.kept.append(Kept(E(), row["epoch"], row["val_accuracy"], row["train_flops"], row["train_seconds"], level))
@@ -283,8 +291,15 @@ class _Stack:
 
     @torch.no_grad()
     def _measure(self, part: Part) -> tuple[list[float], list[float]]:
-        logits = self._logits(part.x)
-        return self._losses(logits, part.y).tolist(), _accuracies(logits, part.y)
+        """Loss and accuracy of every member on a part of the split."""
+        # On a CPU in blocks of rows, whose activations stay in its cache from one layer to the next.
+        rows = EVALUATION_ROWS if part.x.device.type == "cpu" else len(part)
+        losses, accuracies = [0.0] * len(self.records), [0.0] * len(self.records)
+        for x, y in zip(part.x.split(rows), part.y.split(rows), strict=True):
+            logits, share = self._logits(x), len(y) / len(part)
+            losses = [a + share * b for a, b in zip(losses, self._losses(logits, y).tolist(), strict=True)]
+            accuracies = [a + share * b for a, b in zip(accuracies, _accuracies(logits, y), strict=True)]
+        return losses, accuracies
 
     def _embedding(self, row: int) -> Tensor:
         """A copy of member `row`'s E [d_vocab, d]."""
@@ -335,8 +350,8 @@ class _Stack:
         """Records one evaluation of every member that is due; which of them are over."""
         self._evaluated_at = self.epoch
         val_losses, val_accuracies = self._measure(self.splits.validation)
-        wants_test = any(record.member.test for record in self.records)
-        test_accuracies = self._measure(self.splits.test)[1] if wants_test else []
+        wants = [record.wants_test(self.epoch, val_accuracies[i]) for i, record in enumerate(self.records)]
+        test_accuracies = self._measure(self.splits.test)[1] if any(wants) else []
         over = []
         for i, record in enumerate(self.records):
             if not record.is_due(self.epoch):
@@ -349,7 +364,7 @@ class _Stack:
                 "train_accuracy": train_accuracies[i],
                 "val_loss": _finite(val_losses[i]),
                 "val_accuracy": val_accuracies[i],
-                "test_accuracy": test_accuracies[i] if record.member.test else None,
+                "test_accuracy": test_accuracies[i] if wants[i] else None,
             }
             record.add(row, partial(self._embedding, i))
             if record.is_over(self.epoch):

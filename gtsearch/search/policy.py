@@ -199,7 +199,7 @@ class Policy:
 
     def estimate_epochs_seconds(self, architecture: Architecture, epochs: int) -> float:
         """The same for so many epochs of an architecture."""
-        return epochs * self._rates().get(architecture.label, 1e-3 + architecture.flops_per_epoch / 8e10)
+        return epochs * self._rates().get(architecture.label, 2e-3 + architecture.flops_per_epoch / 8e10)
 
     def _rates(self) -> dict[str, float]:
         """Seconds an epoch (training and evaluation) by architecture, from the rows that are in."""
