@@ -194,12 +194,14 @@ def _verdict(policy: Policy, rung: Rung, pays: Confirmation | None, winner: Cand
         return kind, f"clears on {best[0]} of {best[1]} gate seeds{tail}"
     n = len(rung.rows)
     standing = f"{winner.architecture.label} {winner.config_id}" if winner else None
-    cut = [row for row in rung.rows if row["status"] == "capped" and row["capped_by"] != standing]
-    if not rung.complete or cut or any(row["status"] == "failed" for row in rung.rows):
+    rows = [*rung.rows, *(row for _, gate_rows in rung.gates for row in gate_rows)]
+    if not rung.complete or any(row["status"] == "capped" and row["capped_by"] != standing for row in rows):
         return "undecided", f"{n} configs ran, not its whole budget"
+    if failed := sum(row["status"] == "failed" for row in rows):
+        return "undecided", f"{failed} of its runs crashed or were lost"
     if best is None:
         bound = stats.rule_of_n(n)
-        return "excluded", f"0 of {n} configs clear: under {bound:.0%} of draws would, at 95 %"
+        return "excluded", f"0 of {n} configs clear the search seed: under {bound:.0%} of such configs would, at 95 %"
     upper = stats.clopper_pearson(*best)[1]
     if upper < gate.at_least / gate.seeds:
         return "excluded", f"at best {best[0]} of {best[1]} gate seeds clear (95 %: at most {upper:.2f})"
@@ -243,7 +245,8 @@ def _reached(confirmation: Confirmation) -> int:
 
 
 def _pays(policy: Policy, confirmation: Confirmation) -> Json:
-    tries = [row for pipeline in confirmation.pipelines for row in pipeline.weak_rows]
+    # First tries alone: a pipeline draws weak seeds until one clears, so all its tries say too little of the rate.
+    tries = [pipeline.weak_rows[0] for pipeline in confirmation.pipelines]
     k, n = _reached(confirmation), len(confirmation.rows)
     certified = next((row for row in confirmation.rows if row is not None and cleared(row)), None)
     reference = policy.findings.reference
@@ -269,12 +272,13 @@ def _pays(policy: Policy, confirmation: Confirmation) -> Json:
 
 
 def _variance(confirmation: Confirmation) -> Json:
-    """The spread between weak seeds (epochs to the goal) and between whole pipelines (target epochs)."""
+    """The spread between weak seeds (their epochs to the goal) and between whole pipelines (the target's epochs to
+    its goal, in which the weak seed, the split and the target seed all have a part)."""
     weak = [float(r["epochs_to_goal"]) for p in confirmation.pipelines for r in p.weak_rows if cleared(r)]
     target = [float(r["epochs_to_goal"]) for r in confirmation.rows if r is not None and cleared(r)]
     return {
         "weak_epochs_to_goal_sd": float(np.std(weak, ddof=1)) if len(weak) > 1 else None,
-        "target_epochs_to_goal_sd": float(np.std(target, ddof=1)) if len(target) > 1 else None,
+        "pipeline_epochs_to_goal_sd": float(np.std(target, ddof=1)) if len(target) > 1 else None,
     }
 
 
@@ -314,6 +318,7 @@ def _method(
         "seeds": n,
         "interval": list(stats.wilson(k, n)),
         **{f"{unit}_to_goal": _time(own, unit, n - len(ran)) for unit in stats.UNITS},
+        "cap_epochs": max((row["cap_epochs"] for row in ran if row["status"] == "capped"), default=None),
         "test_accuracy": float(test.median()) if len(test) else None,
         "stayed": int(stayed.sum()) if len(stayed) else None,
         "tuning_members": len(tuning),
@@ -353,8 +358,7 @@ def _speedup(spec: Spec, policy: Policy, trials: pd.DataFrame, methods: Json) ->
         for pipeline, row in zip(confirmation.pipelines, confirmation.rows, strict=True)
     ]
     whole = float(np.median(pipelines))
-    searching = trials[(trials["stage"] == "weak") & trials["purpose"].isin(["weak_search", "weak_gate", "probe"])]
-    weak_search = float(searching["train_flops"].sum())
+    weak_search = float(trials.loc[_is_search(confirmation, trials), "train_flops"].sum())
 
     def ratio(above: float, below: float | None) -> Json:
         known = below is not None and math.isfinite(below) and below > 0
@@ -386,16 +390,27 @@ def _tradeoff(findings: Findings, trials: pd.DataFrame) -> Json | None:
     }
 
 
+def _is_search(confirmation: Confirmation, trials: pd.DataFrame) -> pd.Series[bool]:
+    """What finding the weak model took beside transfer's own tuning: the ladder, the gate, weak runs of the judge,
+    work that turned out not to be needed, and the pipelines of winners that were withdrawn."""
+    ran = [row["run_id"] for row in confirmation.rows if row is not None]
+    ran += [row["run_id"] for pipeline in confirmation.pipelines for row in pipeline.weak_rows]
+    withdrawn = (trials["role"] == "report") & trials["method"].isin(["weak", "transfer"]) & ~trials["run_id"].isin(ran)
+    weak = (trials["stage"] == "weak") & trials["purpose"].isin(["weak_search", "weak_gate", "probe"])
+    return weak | withdrawn | (trials["purpose"] == "cancelled")
+
+
 def _warnings(spec: Spec, policy: Policy) -> list[str]:
     findings = policy.findings
     warnings: list[str] = []
     tuned = [findings.reference.tuned] if findings.reference else []
     tuned += [findings.chosen.tuned] if findings.chosen else []
+    tuned += [one for one, _ in findings.controls.values()]
     for one in tuned:
         warnings += [f"the best config lies on the edge of its space: {text}" for text in policy.target.edges(one)]
     if findings.reference is not None and findings.reference.flops is None:
         warnings.append(
-            f"scratch is censored: fewer than half of its report seeds reach the goal in "
+            f"scratch is censored: no more than half of its report seeds reach the goal in "
             f"{spec.target.budget.max_epochs} epochs, so every speed-up is a lower bound"
         )
     failed = sum(row["status"] == "failed" for row in policy.board.rows.values())

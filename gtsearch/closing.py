@@ -61,7 +61,7 @@ def _weak(summary: Json) -> Iterator[str]:
             f"{_model(pays)} · pays on {pays['transferred']} of {pays['pipelines']} fresh pipelines "
             f"({_interval(pays['pipelines_interval'])}), {pays['cleared']} of {pays['seeds']} weak seeds clear"
         )
-        if clears and (clears["architecture"], clears["config"]) != (pays["architecture"], pays["config"]):
+        if clears and clears["architecture"] != pays["architecture"]:
             why = _why_not(weak["ladder"], clears["architecture"])
             yield (
                 f"smallest that only clears {threshold}: {clears['architecture']} "
@@ -92,9 +92,13 @@ def _why_not(ladder: Sequence[Json], architecture: str) -> str:
     """What the target said of an architecture's candidates; empty where it was not asked."""
     candidates = [c for rung in ladder if rung["architecture"] == architecture for c in rung["candidates"]]
     verdicts = [str(c["verdict"]) for c in candidates]
+    if "withdrawn by its report seeds" in verdicts:
+        return "passed the judge and failed on fresh seeds"
     if "reaches, does not pay" in verdicts:
         return "the target gains nothing over scratch"
-    return f"the target is {verdicts[0]}" if verdicts else ""
+    if not verdicts:
+        return ""
+    return f"the target is {verdicts[0]}" if verdicts[0].startswith("not seen") else verdicts[0]
 
 
 def _best_of(ladder: Sequence[Json]) -> str:
@@ -161,7 +165,10 @@ def _time(method: Json, goal: str) -> str:
     """`0.99 in 12.3 s [10.1, 14.2]`; `[from 10.1]` where the upper bound was not seen."""
     median, (low, high) = method["seconds_to_goal"]["median"], method["seconds_to_goal"]["interval"]
     if median is None:
-        return f"{goal} not reached by {'half the seeds' if method['reached'] else 'any seed'}"
+        within = f" in {method['cap_epochs']} epochs" if method.get("cap_epochs") else ""
+        if method["reached"]:
+            return f"{goal} reached by half the seeds or fewer{within}"
+        return f"{goal} not reached by any seed{within}"
     unit, size = ("s", 1.0) if median < 120 else ("min", 60.0)
     digits = 1 if median < 100 * size else 0
     first, last = (None if bound is None else f"{bound / size:.{digits}f}" for bound in (low, high))

@@ -6,7 +6,6 @@ policy hears of it.
 
 from __future__ import annotations
 
-import os
 import platform
 import signal
 import socket
@@ -27,13 +26,14 @@ from gtsearch.closing import closing_lines
 from gtsearch.errors import GtsearchError, ResourcesError, ResultsError
 from gtsearch.journal import Journal
 from gtsearch.progress import Display
-from gtsearch.resources import Resources, resources_for
+from gtsearch.resources import Resources, cores, resources_for
 from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, MembersLog, read_log
 from gtsearch.search.board import Architecture
 from gtsearch.search.policy import Answer, Job, Policy
 from gtsearch.spec import Spec, load_spec
 from gtsearch.trainables import failed_row, static_row
 
+SHOW_SECONDS = 0.5
 STACKED_MEMBERS = 512  # members one job carries on a GPU
 
 Row = dict[str, Any]
@@ -68,8 +68,8 @@ def run(
     Raises:
         GtsearchError: the folder exists or cannot be written; too little memory; the cluster cannot be reached.
     """
-    resources = resources_for(spec, workers)
-    folder = out or Path("runs") / f"{spec.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    resources = resources_for(spec, workers, address)
+    folder = Path(out) if out else Path("runs") / f"{spec.name}-{datetime.now():%Y%m%d-%H%M%S}"
     _make_folder(folder)
     try:
         (folder / SPEC).write_text(spec.to_yaml())
@@ -93,7 +93,7 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
     if not (folder / SPEC).is_file():
         raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
     spec = load_spec(folder / SPEC)
-    resources = resources_for(spec, workers)
+    resources = resources_for(spec, workers, address)
     environment = results.read_json(folder / ENVIRONMENT)
     rows, torn = read_log(folder / LOG)
     with MembersLog(folder / LOG) as log:
@@ -139,9 +139,15 @@ class Conductor:
         self._began = time.monotonic()
         self._asked: Job | Answer | None = None
         self._told: set[str] = set()
+        self._shown = 0.0
         self._flops: dict[tuple[str, int | None], int] = {}
         policy.tell(rows)
         journal.add(rows)
+
+    @property
+    def finished(self) -> int:
+        """Members that are in for good."""
+        return sum(row["status"] != "cancelled" and not row.get("lost") for row in self.rows)
 
     @property
     def elapsed_seconds(self) -> float:
@@ -160,31 +166,36 @@ class Conductor:
         if not isinstance(job, Job):
             return None
         self.jobs[job.id] = job
-        self._show()
+        self.show(now=False)
         return self._to_json(job)
 
     def take(self, job_id: str, rows: list[Row], progress: list[dict[str, Any]]) -> None:
         self.progress.update({entry["run_id"]: entry for entry in progress})
-        self._record([row for row in rows if row["run_id"] not in self.seen])
-        self._show()
+        self._guard(lambda: self._record([row for row in rows if row["run_id"] not in self.seen]), None)
+        self.show(now=False)
 
     def is_needless(self, job_id: str) -> bool:
         return job_id in self.jobs and self._guard(lambda: self.policy.should_stop(self.jobs[job_id]), True)
 
     def ended(self, job_id: str, error: str | None) -> None:
         job = self.jobs.pop(job_id, None)
-        if job is None:
+        if job is not None:
+            self._guard(lambda: self._book(job, error), None)
+
+    def _book(self, job: Job, error: str | None) -> None:
+        """What a job that is over leaves: members that were lost, or no longer needed; nothing of an interrupt."""
+        if self.interrupted is not None:
             return
-        if error is None and self.interrupted is None and not self._guard(lambda: self.policy.should_stop(job), True):
+        if error is None and not self.is_over() and not self.policy.should_stop(job):
             error = "the job ended without a row"  # somebody still waits for it
         info = self._to_json(job)
-        left = {member.run_id for member in self.policy.ended(job_id)}
+        left = {member.run_id for member in self.policy.ended(job.id)}
         known = [static_row(info, m) | self._unknown() for m in info["members"] if m["run_id"] in left]
         started = [(row, self.progress.pop(row["run_id"], None)) for row in known]
         if error is not None:
             self.display.note(f"a worker was lost with {len(known)} members of {info['architecture']}; they run again")
             self._record([failed_row(row, error, lost=True, spent=spent) for row, spent in started])
-        elif self.interrupted is None:
+        else:
             cancelled = [(row, spent) for row, spent in started if spent is not None]
             self._record(
                 [
@@ -244,12 +255,19 @@ class Conductor:
         self.policy.tell(rows)
         self.journal.add(rows)
 
-    def _show(self) -> None:
+    def show(self, now: bool = True) -> None:
+        """Shows where the search stands and what is new; unless `now`, not more often than people can read."""
+        if not now and time.monotonic() - self._shown < SHOW_SECONDS:
+            return
+        self._shown = time.monotonic()
+        self._guard(self._tell, None)
+
+    def _tell(self) -> None:
         running = sum(len(job.members) for job in self.jobs.values())
         self.display.update(
             narrative.state(self.policy, self.jobs.values())
             | {
-                "done": len(self.rows),
+                "done": self.finished,
                 "running": running,
                 "jobs_out": len(self.jobs),
                 "elapsed_seconds": self.elapsed_seconds,
@@ -289,6 +307,11 @@ def _conduct(
             try:
                 with tune.cluster(address, resources, verbose):
                     tune.drive(conductor, folder, resources, verbose)
+                for job_id in list(conductor.jobs):
+                    conductor.ended(job_id, None)
+                conductor.show()
+                if not conductor.is_over():
+                    conductor.error = RuntimeError("Ray Tune ended before the search did")
             except ResourcesError:
                 if fresh:
                     log.close()
@@ -322,7 +345,11 @@ def finish(
     report = write_report(loaded)
     lines = closing_lines(summary, ledger, environment, report)
     if error is not None:
-        lines.append(f"error    the search stopped on a mistake of its own ({summary['error']}); nothing found is lost")
+        lines = [
+            f"error    the search stopped on a mistake of its own: {summary['error']}",
+            f"         the answer is not known; what was found is kept, and goes on with: gtsearch resume {folder}",
+            lines[-1],
+        ]
     return Run(folder, summary["exit_code"], lines)
 
 
@@ -369,7 +396,7 @@ def _environment(resources: Resources, command: Sequence[str]) -> dict[str, Any]
         "git_revision": _git_revision(),
         "device": resources.device,
         "device_names": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or [_cpu_name()],
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "threads": resources.threads,
         "workers": resources.workers,
     }
@@ -397,6 +424,6 @@ def _cpu_name() -> str:
 def _goodbye(folder: Path, conductor: Conductor) -> list[str]:
     name = signal.Signals(conductor.interrupted or signal.SIGINT).name
     return [
-        f"stopped by {name} with {len(conductor.rows)} finished members kept; nothing of them will run again",
+        f"stopped by {name} with {conductor.finished} finished members kept; nothing of them will run again",
         f"go on with: gtsearch resume {folder}",
     ]

@@ -108,7 +108,7 @@ def news(policy: Policy) -> list[str]:
     for confirmation in found.confirmations:
         reached = sum(row is not None and cleared(row) for row in confirmation.rows)
         label = confirmation.candidate.architecture.label
-        verdict = "confirmed" if confirmation is found.pays else "withdrawn"
+        verdict = "confirmed" if confirmation is found.pays else "withdrawn, for its report seeds or for its cost"
         of = len(confirmation.rows)
         lines.append(f"{label} {verdict}: the target reaches its goal on {reached} of {of} fresh pipelines")
     if found.clears is not None:
@@ -158,6 +158,6 @@ def forecast(spec: Spec, weak: Sequence[Architecture], target: Architecture, wor
         "members at most, gates and probes apart: " + ", ".join(f"{n} {name}" for name, n in members.items()),
         f"worker-seconds at most, by a guess from FLOPs: {weak_cost:,.0f} on the ladder if it is climbed to the top, "
         f"{target_cost:,.0f} on the target if nothing ends early; on {workers} workers about "
-        f"{(weak_cost + target_cost) / workers / 60:,.0f} minutes at the very worst",
+        f"{(weak_cost + target_cost) / workers / 60:,.0f} minutes, gates, probes and withdrawn winners apart",
     ]
     return lines

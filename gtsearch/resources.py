@@ -21,6 +21,7 @@ class Resources:
     workers: int
     cpus_per_trial: float
     gpus_per_trial: float
+    umask: int = 0o022
 
     @property
     def threads(self) -> int:
@@ -32,11 +33,12 @@ class Resources:
         return "cuda" if self.gpus_per_trial else "cpu"
 
 
-def resources_for(spec: Spec, workers: int | None) -> Resources:
+def resources_for(spec: Spec, workers: int | None, address: str | None = None) -> Resources:
     """Decides every `auto`: all cores, or one worker a GPU where there is one.
 
     Raises:
-        ResourcesError: too little free memory for so many workers.
+        ResourcesError: too little free memory for so many workers; more GPUs asked for than this machine has
+            (with `address` the cluster's own count decides, when it is reached).
     """
     asked = spec.resources
     gpus: float
@@ -50,11 +52,28 @@ def resources_for(spec: Spec, workers: int | None) -> Resources:
         elif gpus:
             workers = max(1, int(torch.cuda.device_count() / gpus))
         else:
-            workers = max(1, int(len(os.sched_getaffinity(0)) / asked.cpus_per_trial))
+            workers = max(1, int(cores() / asked.cpus_per_trial))
+    if address is None and gpus > torch.cuda.device_count():
+        raise ResourcesError(
+            f"resources.gpus_per_trial: {gpus:g} GPUs are asked for and this machine has {torch.cuda.device_count()}; "
+            "say auto or 0"
+        )
     free = psutil.virtual_memory().available
     if free < workers * WORKER_BYTES:
         raise ResourcesError(
             f"{workers} workers need about {workers * WORKER_BYTES / 2**30:.1f} GiB of free memory and "
             f"{free / 2**30:.1f} GiB are free; give fewer with --workers"
         )
-    return Resources(workers, float(asked.cpus_per_trial), gpus)
+    return Resources(workers, float(asked.cpus_per_trial), gpus, _umask())
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

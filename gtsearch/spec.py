@@ -6,7 +6,6 @@ where (the YAML path), the rule, the value and what to do. Trains nothing and re
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -58,8 +57,8 @@ def _out_of_time(goal: GoalSpec, max_epochs: int) -> Iterator[Problem]:
     if goal.evaluate_every > max_epochs:
         rule = f"must be at most budget.max_epochs, which is {max_epochs}, not {goal.evaluate_every}"
         yield Problem(("goal", "evaluate_every"), f"{rule}; evaluate more often")
-    # Epoch 0, every `evaluate_every`-th and the last epoch are evaluated.
-    elif goal.hold > 1 + math.ceil(max_epochs / goal.evaluate_every):
+    # Epoch 0 and every `evaluate_every`-th count for the goal.
+    elif goal.hold > 1 + max_epochs // goal.evaluate_every:
         rule = f"{goal.hold} evaluations, one every {goal.evaluate_every} epochs, do not fit in {max_epochs} epochs"
         yield Problem(("goal", "hold"), f"{rule}; lower it or raise budget.max_epochs")
 
@@ -154,6 +153,10 @@ class WeakSpec(Part):
         if self.judge.by == "target":
             yield from _more_than_given(
                 "weak_seeds", self.judge.weak_seeds, "weak.gate.seeds", self.gate.seeds, ("judge",)
+            )
+            # A candidate has an embedding of each gate seed that cleared, and of the search seed.
+            yield from _more_than_given(
+                "at_least", self.judge.at_least, "weak.gate.at_least + 1", self.gate.at_least + 1, ("judge",)
             )
 
 
@@ -256,7 +259,7 @@ class Spec(Part):
     """One experiment, checked. Equal files give equal specs, whatever they leave to the defaults."""
 
     name: str
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     task: TaskField
     weak: WeakSpec
     target: TargetSpec

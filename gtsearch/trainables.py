@@ -80,9 +80,11 @@ class CohortTrainable:
         try:
             outcomes = self.cohort.step(seconds)
         except Exception as error:
-            # Members that crash are rows with the reason; the others go on.
+            # A member that crashes is a row with the reason; the others go on. Of a stack nobody can tell which
+            # member it was: all of them count as lost and run once more, each alone.
             outcomes = []
-            rows += [self._failed(run_id, error) for run_id in self.cohort.abandon()]
+            crashed = self.cohort.abandon()
+            rows += [self._failed(run_id, error, lost=len(crashed) > 1) for run_id in crashed]
         rows += [self._row_or_why_not(outcome) for outcome in outcomes]
         return {"finished": rows, "progress": self.cohort.progress(), "done": self.cohort.done}
 
@@ -153,10 +155,10 @@ class CohortTrainable:
             row["capped_by"] = None
         return row
 
-    def _failed(self, run_id: str, error: Exception) -> Json:
+    def _failed(self, run_id: str, error: Exception, lost: bool = False) -> Json:
         where = traceback.extract_tb(error.__traceback__)[-1]
         text = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        return failed_row(self._known(self.members[run_id]), text, lost=False)
+        return failed_row(self._known(self.members[run_id]), text, lost)
 
     def _known(self, info: Json) -> Json:
         """The columns that are known before training."""
@@ -301,6 +303,6 @@ def _generator(seed: int, purpose: str) -> torch.Generator:
 
 
 def _device_name(device: str) -> str:
-    if device == "cpu":
+    if device == "cpu" or not torch.cuda.is_available():
         return f"cpu ({platform.machine()})"
     return torch.cuda.get_device_name()

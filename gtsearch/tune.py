@@ -20,6 +20,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -79,8 +80,23 @@ class Conductor(Protocol):
         """Somebody wants the run to stop."""
 
 
-# Tune copies and pickles searchers and stoppers; the conductor is reached by this name instead.
-_conductors: dict[str, Conductor] = {}
+@dataclass
+class _Desk:
+    """What searcher and stopper share. `trials`: trial id -> job id, "" for one that stands by."""
+
+    conductor: Conductor
+    workers: int
+    trials: dict[str, str] = field(default_factory=dict)
+
+    def keeps_standing_by(self) -> bool:
+        """Whether a worker that stands by is of more use than free: no job waits for a place."""
+        jobs = sum(bool(job) for job in self.trials.values())
+        waits = jobs > self.workers - (len(self.trials) - jobs)
+        return not (waits or self.conductor.has_job() or self.conductor.is_over())
+
+
+# Tune copies and pickles searchers and stoppers; what they share is reached by a name instead.
+_desks: dict[str, _Desk] = {}
 
 
 class _JobTrainable(tune.Trainable):
@@ -88,6 +104,7 @@ class _JobTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.inner: CohortTrainable | None = None
+        os.umask(config["umask"])  # the one of the person who started the run, not the one Ray was started with
         if config["job"]:
             job = json.loads(config["job"])
             self.inner = trainable_for(job)
@@ -114,29 +131,29 @@ class _JobTrainable(tune.Trainable):
 class _JobSearcher(Searcher):
     """Tune's view of the policy: which trial next."""
 
-    def __init__(self, key: str, workers: int, shared: dict[str, Any]) -> None:
+    def __init__(self, key: str, shared: dict[str, Any]) -> None:
         super().__init__(metric=None, mode=None)
-        self.key, self.workers, self.shared = key, workers, shared
-        self.trials: dict[str, str] = {}  # trial -> job id, "" for standing by
+        self.key, self.shared = key, shared
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        conductor = _conductors[self.key]
-        if conductor.is_over():
+        desk = _desks[self.key]
+        if desk.conductor.is_over():
             return Searcher.FINISHED  # type: ignore[return-value]  # Tune's own sentinel is a string
         # One job waits for each worker, so that the next trial finds its actor still warm.
-        job = conductor.next_job() if len(self.trials) < 2 * self.workers else None
-        if job is None and len(self.trials) >= self.workers:
+        job = desk.conductor.next_job() if len(desk.trials) < 2 * desk.workers else None
+        if job is None and len(desk.trials) >= desk.workers:
             return None
-        self.trials[trial_id] = job["id"] if job else ""
+        desk.trials[trial_id] = job["id"] if job else ""
         return {**self.shared, "job": json.dumps(job) if job else ""}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: the Stopper has taken the rows."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        job_id = self.trials.pop(trial_id, "")
+        desk = _desks[self.key]
+        job_id = desk.trials.pop(trial_id, "")
         if job_id:
-            _conductors[self.key].ended(job_id, "the worker was lost" if error else None)
+            desk.conductor.ended(job_id, "the worker was lost" if error else None)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing of Tune's is restored."""
@@ -152,26 +169,28 @@ class _JobStopper(tune.Stopper):
         self.key = key
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        conductor = _conductors[self.key]
+        desk = _desks[self.key]
+        conductor = desk.conductor
         if not result["job"]:
-            return conductor.has_job() or conductor.is_over()
+            return not desk.keeps_standing_by()
         report = json.loads(result["report"])
         conductor.take(result["job"], report["finished"], report["progress"])
         return bool(report["done"]) or conductor.is_needless(result["job"])
 
     def stop_all(self) -> bool:
-        return _conductors[self.key].is_over()
+        return _desks[self.key].conductor.is_over()
 
 
 def drive(conductor: Conductor, folder: Path, resources: Resources, verbose: bool) -> None:
     """Runs the conductor's jobs on Ray workers until it is over. Ray must be up (`cluster`)."""
     key = f"{os.getpid()}-{next(_counter)}"
-    _conductors[key] = conductor
+    _desks[key] = _Desk(conductor, resources.workers)
     storage = Path(tempfile.mkdtemp(prefix="gtsearch-tune-"))
     shared = {
         "folder": str(folder.resolve()),
         "device": resources.device,
         "threads": resources.threads,
+        "umask": resources.umask,
     }
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.workers + 1)
     try:
@@ -179,7 +198,7 @@ def drive(conductor: Conductor, folder: Path, resources: Resources, verbose: boo
             tune.Tuner(
                 tune.with_resources(_JobTrainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
                 tune_config=TuneConfig(
-                    search_alg=_JobSearcher(key, resources.workers, shared),
+                    search_alg=_JobSearcher(key, shared),
                     num_samples=-1,
                     reuse_actors=True,
                     trial_name_creator=lambda trial: trial.trial_id,
@@ -195,7 +214,7 @@ def drive(conductor: Conductor, folder: Path, resources: Resources, verbose: boo
                 ),
             ).fit()
     finally:
-        del _conductors[key]
+        del _desks[key]
         shutil.rmtree(storage, ignore_errors=True)
 
 
@@ -235,11 +254,24 @@ def cluster(address: str | None, resources: Resources, verbose: bool) -> Iterato
             logging.getLogger(name).setLevel(logging.CRITICAL)
     session = None if address else _session_folder()
     try:
+        _refuse_too_few(resources)
         yield
     finally:
         ray.shutdown()
         if session is not None:
             shutil.rmtree(session, ignore_errors=True)
+
+
+def _refuse_too_few(resources: Resources) -> None:
+    """A cluster with fewer places than workers would leave jobs waiting for ever."""
+    have = ray.cluster_resources()
+    needs = (("CPU", "CPUs", resources.cpus_per_trial), ("GPU", "GPUs", resources.gpus_per_trial))
+    for name, plural, each in needs:
+        if each * resources.workers > have.get(name, 0.0):
+            raise ResourcesError(
+                f"{resources.workers} workers need {each * resources.workers:g} {plural} and Ray has "
+                f"{have.get(name, 0.0):g}; give fewer with --workers"
+            )
 
 
 def _session_folder() -> Path | None:

@@ -167,8 +167,8 @@ def test_scratch_is_censored() -> None:
         )
     )
     assert told[4:] == [
-        "target   transfer  0.99 in 2.2 min [from 2.0]          7 of 10",
-        "         scratch   0.99 not reached by half the seeds  3 of 10",
+        "target   transfer  0.99 in 2.2 min [from 2.0]               7 of 10",
+        "         scratch   0.99 reached by half the seeds or fewer  3 of 10",
         "         transfer is at least 3.0 times faster than scratch · at most 2.5 times slower with every search, "
         "in FLOPs",
         "pays     from weak accuracy .30 on (95 %: .20 to .40), where half the seeds reach the goal and scratch does "

@@ -173,10 +173,14 @@ class Board:
 
     def get(self, member: Member, phase: Phase) -> Row | Pending:
         """The member's row, or PENDING after noting that it is wanted in `phase`."""
+        lost_before = False
         while (row := self.rows.get(member.run_id)) is not None:
             self.counted[member.run_id] = member
-            if not _must_run_again(row, member):
+            lost = row["status"] == "failed" and bool(row.get("lost"))
+            capped_too_soon = row["status"] == "capped" and row["epochs"] < member.end
+            if not capped_too_soon and (not lost or lost_before):
                 return row
+            lost_before = lost
             member = replace(member, attempt=member.attempt + 1)
         if member.run_id not in self.wanted or phase < self.wanted[member.run_id][0]:
             self.wanted[member.run_id] = (phase, member)
@@ -193,12 +197,6 @@ class Board:
         return [self.rows[m.run_id] for m in members if m.run_id in self.rows]
 
 
-def _must_run_again(row: Row, member: Member) -> bool:
-    if row["status"] == "failed":
-        return bool(row.get("lost")) and member.attempt == 0
-    return bool(row["status"] == "capped" and row["epochs"] < member.end)
-
-
 def cleared(row: Row) -> bool:
     return bool(row["status"] == "cleared")
 
@@ -210,8 +208,7 @@ def embedding_of(row: Row, level: float | None = None) -> Embedding | None:
     """
     for kept in row.get("embeddings") or ():
         if kept["level"] == level:
-            at_goal = kept["epoch"] if level is not None else None
-            whole = at_goal is None and row.get("handover") == "best"
+            whole = level is None and row.get("handover") == "best"
             return Embedding(
                 kept["path"],
                 kept["sha256"],

@@ -18,7 +18,7 @@ from gtsearch.identity import digest
 from gtsearch.search import tradeoff
 from gtsearch.search.board import PENDING, Architecture, Board, Member, Pending, Phase, Row, cleared
 from gtsearch.search.target import Confirmation, Reference, Target, Tuned
-from gtsearch.search.weak import Attempt, Candidate, Ladder
+from gtsearch.search.weak import Attempt, Candidate, Judge, Ladder
 from gtsearch.spec import Spec
 
 JOB_SECONDS = 5.0  # how much work one job should carry on a CPU: large beside the cost of a trial, small to a person
@@ -106,7 +106,7 @@ class Findings:
     clears_withdrawn: int = 0
     confirmations: list[Confirmation] = field(default_factory=list)
     chosen: Confirmation | None = None
-    controls: dict[str, tuple[Tuned, list[Row]]] = field(default_factory=dict)
+    controls: dict[str, tuple[Tuned, list[Row | None]]] = field(default_factory=dict)
     points: list[tradeoff.Point] | None = None
     complete: bool = False
 
@@ -219,13 +219,21 @@ class Policy:
         """Walks the whole story once over the rows that are in; what is missing ends up on the board."""
         if not self._stale:
             return
-        self._stale = False
         self.board.clear()
         self.ladder.rungs.clear()
-        found = self.findings = Findings()
+        found = Findings()
+        self._tell_story(found)
+        # Only a whole plan replaces the last one: a mistake in it must not deny what was found.
+        self.findings, self._stale = found, False
+
+    def _tell_story(self, found: Findings) -> None:
         reference = self.target.reference()
         found.reference = None if reference is PENDING else reference
-        judge = self._judge if self.spec.weak.judge.by == "target" else None
+
+        def ask_target(candidate: Candidate, phase: Phase) -> Attempt | Pending:
+            return PENDING if found.reference is None else self.target.probe(candidate, found.reference, phase)
+
+        judge = ask_target if self.spec.weak.judge.by == "target" else None
         settled = self._climb(found, judge)
         if not settled or found.reference is None:
             return
@@ -243,11 +251,7 @@ class Policy:
         study = self._study(found)
         found.complete = controls and study
 
-    def _judge(self, candidate: Candidate, phase: Phase) -> Attempt | Pending:
-        reference = self.findings.reference
-        return PENDING if reference is None else self.target.probe(candidate, reference, phase)
-
-    def _climb(self, found: Findings, judge: Any) -> bool:
+    def _climb(self, found: Findings, judge: Judge | None) -> bool:
         """Climbs until a winner is confirmed on report seeds or none is left; whether that is settled."""
         withdrawn: list[tuple[str, str]] = []
         while True:
@@ -279,7 +283,7 @@ class Policy:
     def _certify_clears(self, found: Findings) -> bool:
         """The cheapest candidate that clears on fresh seeds, whether it pays or not; whether that is settled.
 
-        Where it is the one that pays, the pipelines' first tries are the evidence.
+        Where it is the first winner of the judge, its pipelines' first tries are the very same runs.
         """
         report = self.spec.report
         for candidate in self.ladder.candidates():

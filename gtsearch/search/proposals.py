@@ -49,7 +49,8 @@ class Proposer:
         self, space: Space, search: str, published: Sequence[Hyperparameters], seed_parts: Sequence[str | int]
     ) -> None:
         self.space, self.search, self.seed_parts = space, search, seed_parts
-        self.published = [_complete(space, setting) for setting in published]
+        completed = {canonical(setting): setting for setting in (_complete(space, given) for given in published)}
+        self.published = list(completed.values())
         self._memo: dict[str, list[dict[str, float]]] = {}
 
     def round(

@@ -411,19 +411,26 @@ class Target:
 
     def control(
         self, method: str, confirmation: Confirmation, reference: Reference
-    ) -> tuple[Tuned, list[Row]] | Pending:
-        """A control method given the same embeddings: its search, then the same pipelines as transfer's report."""
+    ) -> tuple[Tuned, list[Row | None]] | Pending:
+        """A control method given the same embeddings: its search, then the same pipelines as transfer's report.
+
+        Its runs end at scratch's median (design: what cannot pay any more). The rows are aligned with the pipelines,
+        None where no weak seed cleared.
+        """
         cap = self.break_even(reference)
         tuned = self.tune(method, confirmation.candidate.embeddings, cap, Phase.TARGET)
         if tuned is PENDING:
             return PENDING
-        members = [
-            self._report_member(method, tuned.config, pipeline.index, pipeline.embedding, cap)
-            for pipeline in confirmation.pipelines
+        rows = [
+            self.board.get(
+                self._report_member(method, tuned.config, pipeline.index, pipeline.embedding, cap), Phase.TARGET
+            )
             if pipeline.embedding is not None
+            else None
+            for pipeline in confirmation.pipelines
         ]
-        rows = self.board.get_all(members, Phase.TARGET)
-        return PENDING if rows is PENDING else (tuned, rows)
+        known = [row for row in rows if row is not PENDING]
+        return (tuned, known) if len(known) == len(rows) else PENDING
 
     def edges(self, tuned: Tuned) -> list[str]:
         """Warnings where the chosen config lies on the edge of its space."""

@@ -292,7 +292,8 @@ class Ladder:
             if not trained:
                 return member
             per_epoch = sum(r["train_seconds"] for r in before) / trained
-        epochs = max(1, math.floor((limit - spent(own, self.unit)) / per_epoch))
+        hold = (self.weak.goal.hold - 1) * self.weak.goal.evaluate_every  # the goal is dated by the first of them
+        epochs = max(1, math.floor((limit - spent(own, self.unit)) / per_epoch)) + hold
         if epochs >= member.max_epochs:
             return member
         return replace(member, cap_epochs=epochs, capped_by=f"{incumbent.architecture.label} {incumbent.config_id}")

@@ -58,7 +58,7 @@ class Task(BaseModel):
 
     name: str
     train_fraction: float = Field(default=0.25, gt=0, lt=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
     @property
     @abstractmethod

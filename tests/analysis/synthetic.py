@@ -220,7 +220,7 @@ class _Maker:
                 "cleared_configs": len(clear),
                 "best_val_accuracy": max(row["best_val_accuracy"] for row in search),
                 "verdict": "excluded",
-                "detail": "0 of 8 configs clear: under 31% of draws would, at 95 %",
+                "detail": "0 of 8 configs clear the search seed: under 31% of such configs would, at 95 %",
             }
             if clear:
                 gate = [self.weak(d, w, "gate", seed) for seed in range(2, 7)]
