@@ -53,7 +53,7 @@ def answer(summary: Json) -> dict[str, str]:
         k, n = pays["transferred"], pays["pipelines"]
         return {
             "model": pays["architecture"],
-            "verdict": "is the cheapest weak model that pays",
+            "verdict": "is the cheapest weak model seen to pay",
             "evidence": f"{style.count(pays['params'])} parameters. Its embedding takes the target to its goal on "
             f"{style.k_of_n(k, n)} fresh pipelines ({_AT_95}: {style.rate_interval(pays['pipelines_interval'])}); "
             f"{style.k_of_n(pays['cleared'], pays['seeds'])} weak seeds clear." + _saving(pays),
@@ -91,6 +91,8 @@ def facts(results: Results) -> list[tuple[str, str]]:
     told = [_smallest_that_clears(summary)]
     for method, record in summary["methods"].items():
         never = "half or more never get there" if record["reached"] else "never seen to get there"
+        if record.get("cap_epochs"):
+            never += f" in {record['cap_epochs']} epochs"
         text = took(record, "seconds") if record["seconds_to_goal"]["median"] is not None else never
         told.append((method, f"{text} · {style.k_of_n(record['reached'], record['seeds'])}"))
     told.append(threshold(summary))
