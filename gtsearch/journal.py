@@ -24,6 +24,9 @@ class Journal:
     def __init__(self, path: Path, spec: Spec) -> None:
         self.spec = spec
         path.unlink(missing_ok=True)  # a mirror is made anew from the rows
+        # A run that was killed leaves Optuna's lock behind, and waiting for it would be for ever. Whoever holds
+        # members.log is alone in the folder.
+        path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
         self._storage = JournalStorage(JournalFileBackend(str(path)))
         self._studies: dict[str, optuna.Study] = {}
 

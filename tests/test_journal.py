@@ -1,0 +1,27 @@
+"""The mirror of the studies that optuna-dashboard opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from oracle import Oracle, search, spec, target_gets_there, weak_clears
+
+from gtsearch.journal import Journal
+
+
+@pytest.mark.timeout(60)
+def test_a_lock_that_a_killed_run_left_behind_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "study.log").touch()
+    (tmp_path / "study.log.lock").symlink_to(tmp_path / "study.log")
+    story = search(spec(), Oracle(weak_clears(lambda a: False), target_gets_there(lambda m: True)))
+    Journal(tmp_path / "study.log", spec()).add(list(story.rows.values()))
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
+    names = {study.study_name for study in optuna.get_all_study_summaries(storage)}
+    assert "target scratch" in names and sum(name.startswith("weak ") for name in names) == 6
+    scratch = optuna.load_study(study_name="target scratch", storage=storage)
+    searched = [r for r in story.rows.values() if r["method"] == "scratch" and r["role"] == "search"]
+    assert len(scratch.trials) == len(searched)
