@@ -134,6 +134,7 @@ def test_the_environment_says_how_it_was_made(results: Results) -> None:
     assert {"torch", "ray", "optuna", "gtsearch"} <= set(environment["versions"])
 
 
+@pytest.mark.slow
 def test_one_worker_gives_the_same_rows(results: Results, tmp_path: Path) -> None:
     process = gtsearch("run", *tiny(), "--out", "run", "--workers", "1", cwd=tmp_path)
     _, err = process.communicate(timeout=250)
@@ -141,7 +142,7 @@ def test_one_worker_gives_the_same_rows(results: Results, tmp_path: Path) -> Non
     pd.testing.assert_frame_equal(settled(load_results(tmp_path / "run").trials), settled(results.trials))
 
 
-@pytest.mark.parametrize("members", [3, 40])
+@pytest.mark.parametrize("members", [3, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_killed_run_resumes_to_the_same_tables(results: Results, tmp_path: Path, members: int) -> None:
     process = gtsearch("run", *tiny(), "--out", "run", "--workers", "2", cwd=tmp_path)
     wait_for_members(tmp_path / "run", members, process)
