@@ -197,7 +197,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
     gate, report = sorted(draw(st.tuples(counts, counts))), sorted(draw(st.tuples(counts, counts)))
     needed = ("lr", "weight_decay", "init_scale")
     content["name"] = draw(st.sampled_from(["a", "1e3", "no", "null", "12", "true", "a.b-c"]))
-    content["seed"] = draw(st.integers(-(2**62), 2**62))
+    content["seed"] = draw(st.integers(0, 2**62))
     content["task"] |= {"p": draw(st.integers(23, 1024)), "train_fraction": draw(st.floats(0.1, 0.9))}
     content["weak"] |= {
         "goal": {"val_accuracy": draw(shares), "hold": draw(st.integers(1, 3)), "evaluate_every": draw(counts)},
@@ -572,8 +572,14 @@ def test_what_is_wrong_is_said(changes: dict[str, Any], message: str) -> None:
 
 
 def test_bounds_of_the_hold_rule() -> None:
-    """25 epochs, one evaluation every 10: epochs 0, 10, 20 and 25 are evaluated."""
-    assert parse_spec(changed(weak__budget={"max_epochs": 25}, weak__goal__hold=4)).weak.goal.hold == 4
+    """25 epochs, one evaluation every 10: epochs 0, 10 and 20 count for the goal; 25, off the grid, does not."""
+    assert parse_spec(changed(weak__budget={"max_epochs": 25}, weak__goal__hold=3)).weak.goal.hold == 3
+    told = complaint(changed(weak__budget={"max_epochs": 25}, weak__goal__hold=4))
+    assert told.startswith("weak.goal.hold: 4 evaluations, one every 10 epochs, do not fit in 25 epochs")
+
+
+def test_a_seed_is_never_negative() -> None:
+    assert complaint(changed(seed=-1)).startswith("seed: must be 0 or more, not -1")
 
 
 def test_the_path_stands_on_the_error_too() -> None:
