@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -48,7 +49,7 @@ class Method:
         """Changes the parameters in place after the optimizer's step."""
 
 
-class FactorisedStart(Method):
+class FactorisedStart(Method, ABC):
     """Base of the methods that start from E_T = A B: a subclass says what A is."""
 
     needs_embedding = True
@@ -67,6 +68,6 @@ class FactorisedStart(Method):
         table = module.embedding.matrix()
         module.embedding = FactorisedEmbedding(A.to(table), table.shape[1])
 
+    @abstractmethod
     def factor(self, embedding: Tensor, generator: torch.Generator) -> Tensor:
         """A [d_vocab, d_W] before it is scaled, from E_W of the same shape."""
-        raise NotImplementedError
