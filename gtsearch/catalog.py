@@ -1,4 +1,4 @@
-"""The menu: every task, model, method, optimizer and figure by name, as "module:object", imported on first use.
+"""The menu: every task, model, method, optimizer, loss, probe and figure by name, as "module:object", imported on first use.
 
 To add one: a file in the room it belongs to, and one line here. A name without an object after it is a module.
 """
@@ -24,9 +24,18 @@ METHODS: dict[str, str] = {
     "lowrank_random": "gtsearch.methods.lowrank_random:LowrankRandom",
     "transfer_shuffled": "gtsearch.methods.transfer_shuffled:TransferShuffled",
 }
+SOURCES: dict[str, str] = {}
 OPTIMIZERS: dict[str, str] = {
-    "adamw": "gtsearch.optimizers:AdamW",
+    "adamw": "gtsearch.optimizers.adamw:AdamW",
 }
+LOSSES: dict[str, str] = {
+    "cross_entropy": "gtsearch.losses:cross_entropy",
+    "stablemax": "gtsearch.losses:stablemax",
+    "logistic": "gtsearch.losses:logistic",
+    "exponential": "gtsearch.losses:exponential",
+    "mse": "gtsearch.losses:mse",
+}
+PROBES: dict[str, str] = {}
 FIGURES: dict[str, str] = {
     "tradeoff": "gtsearch.analysis.tradeoff",
     "dynamics": "gtsearch.analysis.dynamics",
@@ -36,13 +45,16 @@ MENUS: Mapping[str, dict[str, str]] = {
     "task": TASKS,
     "model": MODELS,
     "method": METHODS,
+    "source": SOURCES,
     "optimizer": OPTIMIZERS,
+    "loss": LOSSES,
+    "probe": PROBES,
     "figure": FIGURES,
 }
 
 
 def load(kind: str, name: str) -> Any:
-    """The object called `name` on the menu of `kind` (`task`, `model`, `method`, `optimizer` or `figure`).
+    """The object called `name` on the menu of `kind` (a key of MENUS).
 
     Raises:
         SpecError: the menu has no such name; the message holds the nearest one and all of them.

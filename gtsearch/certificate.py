@@ -72,7 +72,7 @@ def summarise(spec: Spec, policy: Policy, trials: pd.DataFrame, error: Exception
         "schema": SCHEMA,
         "name": spec.name,
         "title": spec.task.title,
-        "train_fraction": spec.task.train_fraction,
+        "train_words": spec.task.train_words,
         "cost": spec.weak.cost,
         "judge": spec.weak.judge.by,
         "threshold": spec.weak.goal.val_accuracy,

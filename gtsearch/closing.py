@@ -43,7 +43,7 @@ def closing_lines(summary: Json, ledger: pd.DataFrame, environment: Json, report
 
 def _experiment(summary: Json, ledger: pd.DataFrame, environment: Json) -> str:
     total = ledger[ledger["purpose"] == "total"]["wall_seconds"].iloc[0]
-    fraction, workers = summary.get("train_fraction"), environment["workers"]
+    share, workers = summary["train_words"], environment["workers"]
     title = summary["title"] if fraction is None else f"{summary['title']}, {100 * fraction:g} % train"
     device = environment["device"] if environment["device"] == "cpu" else environment["device_names"][0]
     return f"{title} · {workers} {_plural('worker', workers)} · {device} · {duration(total)}"

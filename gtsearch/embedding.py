@@ -20,18 +20,23 @@ from torch import Tensor
 
 from gtsearch.errors import EmbeddingError
 from gtsearch.identity import canonical
+from gtsearch.tasks.base import SPLIT_FIELDS
 
 SCHEMA = 1
+_LAYER = "layer."
 
 
-def write(path: Path, E_W: Tensor, header: Mapping[str, Any]) -> str:
+def write(path: Path, E_W: Tensor, header: Mapping[str, Any], layers: Mapping[str, Tensor] | None = None) -> str:
     """Writes E_W ([d_vocab, d_W], kept in its dtype) with `header`; returns the file's SHA-256 in hex.
+
+    `layers`: the model's other parameters by name, for methods that transfer more than the embedding.
 
     The header is one JSON text under one key, so equal content gives an equal file. The file appears whole or
     not at all: it is written beside and renamed.
     """
     metadata = {"gtsearch": canonical({"schema": SCHEMA, **header})}
-    data = save({"E_W": E_W.detach().cpu().contiguous()}, metadata=metadata)
+    tensors = {"E_W": E_W, **{_LAYER + name: tensor for name, tensor in (layers or {}).items()}}
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata=metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with open(partial, "wb") as file:
@@ -42,8 +47,8 @@ def write(path: Path, E_W: Tensor, header: Mapping[str, Any]) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def read(path: Path, sha256: str | None = None) -> tuple[Tensor, dict[str, Any]]:
-    """E_W [d_vocab, d_W] and the header.
+def read(path: Path, sha256: str | None = None) -> tuple[Tensor, dict[str, Tensor], dict[str, Any]]:
+    """E_W [d_vocab, d_W], the model's other parameters by name (most files hold none), and the header.
 
     Raises:
         EmbeddingError: the file is missing, damaged, not gtsearch's, or not the one `sha256` names.
@@ -59,11 +64,12 @@ def read(path: Path, sha256: str | None = None) -> tuple[Tensor, dict[str, Any]]
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["gtsearch"])
             E_W = file.get_tensor("E_W")
+            layers = {n.removeprefix(_LAYER): file.get_tensor(n) for n in file.keys() if n.startswith(_LAYER)}
     except (SafetensorError, KeyError, ValueError) as error:
         raise EmbeddingError(f"{path} is not an embedding written by gtsearch ({error})") from None
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
         raise EmbeddingError(f"the embedding {path} is not of schema {SCHEMA}, the one this gtsearch reads")
-    return E_W, header
+    return E_W, layers, header
 
 
 def refuse_leak(header: Mapping[str, Any], task: Mapping[str, Any], train_sha256: str) -> None:
@@ -87,7 +93,7 @@ def refuse_leak(header: Mapping[str, Any], task: Mapping[str, Any], train_sha256
 
 def _examples(task: Mapping[str, Any]) -> str:
     """Says which examples a task has, however they are split; as text, because JSON has no tuples."""
-    return canonical({key: value for key, value in task.items() if key != "train_fraction"})
+    return canonical({key: value for key, value in task.items() if key not in SPLIT_FIELDS})
 
 
 def norm(E: Tensor) -> float:

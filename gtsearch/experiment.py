@@ -358,7 +358,7 @@ def finish(
 
 def _title(spec: Spec, resources: Resources) -> str:
     return (
-        f"{spec.name}   {spec.task.title}, {spec.task.train_fraction:.0%} train · "
+        f"{spec.name}   {spec.task.title}, {spec.task.train_words} · "
         f"{resources.workers} workers · {resources.device}"
     )
 

@@ -25,10 +25,11 @@ from torch import Tensor
 from gtsearch import catalog
 from gtsearch import embedding as artefact
 from gtsearch.identity import canonical, derive_seed
-from gtsearch.methods.base import Method
+from gtsearch.methods.base import Given, Method
 from gtsearch.models.base import Sizes, initialise
+from gtsearch.probes.base import Probe
 from gtsearch.tasks.base import Splits, Task
-from gtsearch.training import Cohort, Kept, Member, Outcome, Plan
+from gtsearch.training import PLAIN, Cohort, Kept, Member, Outcome, Plan
 
 STEP_SECONDS = 0.5  # between two reports: short enough to stop a job soon, long enough to cost nothing
 STACK_SIZE = 256  # members a stack on a GPU may hold
@@ -60,6 +61,7 @@ class CohortTrainable:
         self.job, self.folder, self.device, self.threads = job, Path(folder), device, threads
         self.task: Task = catalog.load("task", job["task"]["name"])(**job["task"])
         self.sizes: Sizes = catalog.load("model", job["model"]["name"])(**job["model"])
+        self.probes: list[Probe] = [catalog.load("probe", probe["name"])(**probe) for probe in job["probes"]]
         self.members: dict[str, Json] = {member["run_id"]: member for member in job["members"]}
         self.splits: dict[str, Splits] = {}
         self.cohort: Cohort | None = None
@@ -99,6 +101,8 @@ class CohortTrainable:
             # One member at a time stays in a CPU's cache; a GPU is filled by many.
             stack_size=1 if self.device == "cpu" else STACK_SIZE,
             optimizer=catalog.load("optimizer", self.job["optimizer"]),
+            loss=catalog.load("loss", self.job["loss"]),
+            keep_layers=self.job["keep_layers"],
         )
 
     def _begin(self, rows: list[Json]) -> Cohort:
@@ -114,10 +118,14 @@ class CohortTrainable:
 
     def _member(self, info: Json, splits: Splits) -> Member:
         hyperparameters = info["hyperparameters"]
-        method = self._method(info)
-        module = self.sizes.module(self.task)
-        method.start(module, self._embedding(info, splits), hyperparameters, _generator(info["seed"], "method"))
+        method = self._method()
+        E_W, layers = self._embedding(info, splits)
+        generator = _generator(info["seed"], "method")
+        given = Given(self.task, splits.train, hyperparameters, generator, E_W, layers)
+        module = method.sizes(self.sizes, self.task).module(self.task)
+        method.start(module, given)
         initialise(module, _generator(info["seed"], "initialisation"), hyperparameters["init_scale"])
+        method.after_initialisation(module, given)
         return Member(
             run_id=info["run_id"],
             module=module,
@@ -129,13 +137,23 @@ class CohortTrainable:
             test=info["reports"],
             keep=info["keep"],
             method=method,
+            hyperparameters=hyperparameters,
+            probes=self.probes if info["reports"] else (),
         )
 
-    def _method(self, info: Json) -> Method:
-        return Method()
+    def _method(self) -> Method:
+        """How the job's models start: a plain one is asked for by no name."""
+        options = self.job["method"]
+        return catalog.load("method", options["name"])(**options) if options else PLAIN
 
-    def _embedding(self, info: Json, splits: Splits) -> Tensor | None:
-        return None
+    def _embedding(self, info: Json, splits: Splits) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """E_W and the weak model's other parameters, where the member starts from a weak model."""
+        source = info["embedding"]
+        if source is None:
+            return None, {}
+        E_W, layers, header = artefact.read(self.folder / source["path"], source["sha256"])
+        artefact.refuse_leak(header, self.task.identity(), splits.train_sha256)
+        return E_W, layers
 
     def _row_or_why_not(self, outcome: Outcome) -> Json:
         try:
@@ -150,6 +168,7 @@ class CohortTrainable:
         row = self._known(info) | outcome.measures
         row["cohort_size"] = outcome.measures["cohort_size"]
         row["curve"] = outcome.curve
+        row["probed"] = outcome.probed
         row["embeddings"] = [self._keep(info, kept) for kept in outcome.kept]
         if row["status"] != "capped":
             row["capped_by"] = None
@@ -184,7 +203,7 @@ class CohortTrainable:
             "epoch": kept.epoch,
             "val_accuracy": kept.val_accuracy,
         }
-        sha256 = artefact.write(self.folder / path, kept.E, header)
+        sha256 = artefact.write(self.folder / path, kept.E, header, kept.layers)
         return {
             "level": kept.level,
             "epoch": kept.epoch,
@@ -210,18 +229,6 @@ class WeakTrainable(CohortTrainable):
 
 class TargetTrainable(CohortTrainable):
     """The target stage: a method prepares the start, from a weak embedding where it needs one."""
-
-    def _method(self, info: Json) -> Method:
-        method: Method = catalog.load("method", info["method"])()
-        return method
-
-    def _embedding(self, info: Json, splits: Splits) -> Tensor | None:
-        source = info["embedding"]
-        if source is None:
-            return None
-        E_W, header = artefact.read(self.folder / source["path"], source["sha256"])
-        artefact.refuse_leak(header, self.task.identity(), splits.train_sha256)
-        return E_W
 
 
 def trainable_for(job: Mapping[str, Any]) -> CohortTrainable:
@@ -269,6 +276,7 @@ def static_row(job: Mapping[str, Any], info: Mapping[str, Any]) -> Json:
         "lost": False,
         "embeddings": [],
         "curve": [],
+        "probed": [],
     }
 
 

@@ -9,6 +9,7 @@ Entry: `Cohort(members, splits, plan).step(seconds)` until `done`.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,16 +18,17 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, vmap
-from torch.nn.functional import cross_entropy
 
-from gtsearch.methods.base import Method
-from gtsearch.models.base import InputEmbedding, Model
-from gtsearch.optimizers import AdamW
+from gtsearch.losses import Loss, cross_entropy, is_right
+from gtsearch.methods.base import Hooks, Method, Slot
+from gtsearch.models.base import FactorisedEmbedding, Model
+from gtsearch.optimizers.adamw import AdamW
+from gtsearch.optimizers.base import Optimizer
+from gtsearch.probes.base import Probe, View
 from gtsearch.tasks.base import Part, Splits
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 EVALUATION_ROWS = 1024
 
 
@@ -35,13 +37,15 @@ class Plan:
     """What all members of a cohort share.
 
     Attributes:
-        goal: validation accuracy to reach and hold, in (0, 1]; None trains to the end.
+        goal: validation accuracy to reach and hold, in (0, 1]; None: there is none, and a member that trains to
+            its end, or crosses all levels it keeps, has `cleared`.
         hold: consecutive evaluations at or above the goal that count as reached.
         evaluate_every: epochs between evaluations, from epoch 0 on: the grid the goal is judged on. A member's
             last epoch and one whose embedding it keeps are evaluated too, but count for no goal: a cap must not
             change who clears.
         flops_per_epoch: of one member.
         stack_size: members a stack may hold.
+        keep_layers: whether a kept embedding comes with the model's other parameters.
     """
 
     goal: float | None
@@ -49,11 +53,15 @@ class Plan:
     evaluate_every: int
     flops_per_epoch: int
     stack_size: int = 1
-    optimizer: type[AdamW] = AdamW
+    optimizer: type[Optimizer] = AdamW
     loss: Loss = cross_entropy
+    keep_layers: bool = False
 
     def is_on_grid(self, epoch: int) -> bool:
         return epoch % self.evaluate_every == 0
+
+
+PLAIN = Method(name="plain")
 
 
 @dataclass
@@ -69,6 +77,8 @@ class Member:
             learns from.
         keep: which embeddings to keep: `goal`, `best`, a number of epochs, or a list of accuracy levels. `best`
             trains to the end, levels until each has been crossed (status `cleared`) whatever the goal.
+        hyperparameters: those the method's hooks read, by name.
+        probes: what is measured of it at each of its evaluations, beside loss and accuracy.
     """
 
     run_id: str
@@ -80,7 +90,9 @@ class Member:
     run_on: bool = False
     test: bool = False
     keep: str | int | Sequence[float] | None = None
-    method: Method = field(default_factory=Method)
+    method: Method = PLAIN
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    probes: Sequence[Probe] = ()
 
     @property
     def last_epoch(self) -> int:
@@ -90,7 +102,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Kept:
-    """An embedding E [d_vocab, d] as it stood after `epoch` epochs; `level` is set for kept levels."""
+    """An embedding E [d_vocab, d] as it stood after `epoch` epochs; `level` is set for kept levels.
+
+    `layers`: the other parameters by name, where the plan keeps them.
+    """
 
     E: Tensor
     epoch: int
@@ -98,16 +113,25 @@ class Kept:
     train_flops: int
     train_seconds: float
     level: float | None = None
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished member: `measures` by their column names, its curve (a list of rows), its embeddings."""
+    """A finished member: `measures` by their column names, its curve (a list of rows), its embeddings.
+
+    `probed`: one row an evaluation, `epoch` and the numbers of its probes by name; empty without probes.
+    """
 
     run_id: str
     measures: dict[str, Any]
     curve: list[dict[str, float | int | None]]
     kept: list[Kept]
+    probed: list[dict[str, float | int | None]] = field(default_factory=list)
+
+
+Snapshot = Callable[[], tuple[Tensor, dict[str, Tensor]]]
+"""Gives copies of a member's embedding [d_vocab, d] and of the other parameters the plan keeps, as they stand."""
 
 
 class _Record:
@@ -117,6 +141,9 @@ class _Record:
         self.member, self.plan = member, plan
         self.curve: list[dict[str, float | int | None]] = []
         self.kept: list[Kept] = []
+        self.probed: list[dict[str, float | int | None]] = []
+        self.memories: list[dict[str, Any]] = [{} for _ in member.probes]
+        self.initial: dict[str, Tensor] = {}
         self.epochs_to_goal: int | None = None
         self.epochs_to_goal_first: int | None = None
         self.test_at_goal: float | None = None
@@ -125,8 +152,8 @@ class _Record:
         self.diverged = False
         self._streak: list[dict[str, float | int | None]] = []
 
-    def add(self, row: dict[str, float | int | None], E: Callable[[], Tensor]) -> None:
-        """Takes in one evaluation. `E` gives a copy of the embedding as it stands."""
+    def add(self, row: dict[str, float | int | None], E: Snapshot) -> None:
+        """Takes in one evaluation. `E` gives copies as they stand."""
         self.curve.append(row)
         if row["train_loss"] is None:
             self.diverged = True
@@ -147,6 +174,11 @@ class _Record:
                     self._keep(row, E)
         elif held and self.member.run_on and goal is not None and val_accuracy < goal:
             self.stayed = False
+        elif goal is None and not self.levels and row["epoch"] == self.member.max_epochs:
+            self.at_goal, self.epochs_to_goal = row, self.member.max_epochs
+            self.test_at_goal = row["test_accuracy"]
+            if self.member.keep == "goal":
+                self._keep(row, E)
         keep = self.member.keep
         if keep == "best" and (not self.kept or val_accuracy > self.kept[-1].val_accuracy):
             self.kept.clear()
@@ -164,8 +196,10 @@ class _Record:
             return False
         return epoch >= self.member.last_epoch or (self.plan.goal is not None and val_accuracy >= self.plan.goal)
 
-    def _keep(self, row: Mapping[str, Any], E: Callable[[], Tensor], level: float | None = None) -> None:
-        self.kept.append(Kept(E(), row["epoch"], row["val_accuracy"], row["train_flops"], row["train_seconds"], level))
+    def _keep(self, row: Mapping[str, Any], E: Snapshot, level: float | None = None) -> None:
+        table, layers = E()
+        spent = row["train_flops"], row["train_seconds"]
+        self.kept.append(Kept(table, row["epoch"], row["val_accuracy"], *spent, level, layers))
 
     @property
     def levels(self) -> Sequence[float]:
@@ -225,7 +259,7 @@ class _Record:
             "epoch_val_95": first("val_accuracy"),
             "cohort_size": cohort_size,
         }
-        return Outcome(self.member.run_id, measures, self.curve, self.kept)
+        return Outcome(self.member.run_id, measures, self.curve, self.kept, self.probed)
 
 
 class _Stack:
@@ -235,25 +269,58 @@ class _Stack:
         self.plan, self.splits = plan, splits
         self.records = [_Record(member, plan) for member in members]
         self.module = members[0].module
-        named = dict(self.module.named_parameters())
-        self.shapes = {name: p.shape for name, p in named.items()}
-        rows = [torch.cat([p.detach().flatten() for p in member.module.parameters()]) for member in members]
-        like = rows[0]
-        self.optimizer = plan.optimizer(
-            torch.stack(rows),
-            torch.tensor([m.lr for m in members], dtype=like.dtype, device=like.device),
-            torch.tensor([m.weight_decay for m in members], dtype=like.dtype, device=like.device),
-        )
         self.size = len(members)
         self.epoch = 0
         self.train_seconds = self.eval_seconds = 0.0  # a member's share
         self._evaluated_at = -1
+        for record in self.records:
+            if record.member.probes:
+                record.initial = {n: p.detach().clone() for n, p in record.member.module.named_parameters()}
+        self._merges_at = members[0].method.merge_at
+        self._begin()
+
+    def _begin(self) -> None:
+        """Lays the members' parameters into one buffer, with a fresh optimizer and fresh hooks."""
+        members = [record.member for record in self.records]
+        self.shapes = {name: p.shape for name, p in self.module.named_parameters()}
+        flat = torch.stack([torch.cat([p.detach().flatten() for p in m.module.parameters()]) for m in members])
+
+        def column(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, dtype=flat.dtype, device=flat.device)
+
+        self.optimizer = self.plan.optimizer(
+            flat, column([m.lr for m in members]), column([m.weight_decay for m in members]), self.shapes
+        )
+        names = members[0].hyperparameters
+        hyperparameters = {name: column([m.hyperparameters[name] for m in members]) for name in names}
+        self.hooks: Sequence[Hooks] = members[0].method.hooks(flat, self._slots(), hyperparameters)
         self._bind()
+
+    def _slots(self) -> dict[str, Slot]:
+        slots, start = {}, 0
+        for name, shape in self.shapes.items():
+            slots[name] = Slot(start, start + shape.numel(), shape)
+            start += shape.numel()
+        return slots
+
+    def _merge(self) -> None:
+        """Puts one table in the place of every member's A B; the optimizer's moments of A and B fit it no more, so
+        the optimizer begins anew."""
+        for row, record in enumerate(self.records):
+            own = record.member.module
+            if not self.single:
+                for name, parameter in own.named_parameters():
+                    parameter.data = self.leaves[name].detach()[row].clone()
+            if isinstance(own.embedding, FactorisedEmbedding):
+                own.embedding = own.embedding.merge()
+        self.module = self.records[0].member.module
+        self._begin()
 
     def _bind(self) -> None:
         """(Re)makes the leaves, views of the flat parameters, and the gradients by name, views of one flat gradient."""
         self.gradient = torch.empty_like(self.optimizer.flat)
         self.gradients = self._by_name(self.gradient)
+        self._viewed: Model | None = None
         views = self._by_name(self.optimizer.flat)
         self.single = len(self.records) == 1
         if self.single:
@@ -269,10 +336,7 @@ class _Stack:
 
     def _by_name(self, flat: Tensor) -> dict[str, Tensor]:
         """Views of flat [S, P] as parameters [S, *shape]."""
-        parts = flat.split([shape.numel() for shape in self.shapes.values()], dim=1)
-        return {
-            name: part.view(len(flat), *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
+        return {name: slot.of(flat) for name, slot in self._slots().items()}
 
     def _call_one(self, leaves: dict[str, Tensor], x: Tensor) -> Tensor:
         logits: Tensor = functional_call(self.module, leaves, (x,))
@@ -301,13 +365,24 @@ class _Stack:
             accuracies = [a + share * b for a, b in zip(accuracies, _accuracies(logits, y), strict=True)]
         return losses, accuracies
 
-    def _embedding(self, row: int) -> Tensor:
-        """A copy of member `row`'s E [d_vocab, d]."""
+    def _view(self, row: int) -> Model:
+        """A module that holds member `row`'s parameters as they stand, to be read."""
         if self.single:
-            return self.module.embedding.matrix().detach().clone()
-        own = {name: leaf[row] for name, leaf in self.leaves.items() if name.startswith("embedding.")}
-        E: Tensor = functional_call(_Matrix(self.module.embedding), own, ())
-        return E.detach().clone()
+            return self.module
+        if self._viewed is None:
+            self._viewed = copy.deepcopy(self.module)
+        for name, parameter in self._viewed.named_parameters():
+            parameter.data = self.leaves[name].detach()[row]
+        return self._viewed
+
+    def _snapshot(self, row: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Copies of member `row`'s E [d_vocab, d], and of its other parameters where the plan keeps them."""
+        module = self._view(row)
+        E = module.embedding.matrix().detach().clone()
+        if not self.plan.keep_layers:
+            return E, {}
+        rest = {n: p.detach().clone() for n, p in module.named_parameters() if not n.startswith("embedding.")}
+        return E, rest
 
     def _is_due(self) -> bool:
         return self._evaluated_at != self.epoch and any(record.is_due(self.epoch) for record in self.records)
@@ -316,6 +391,8 @@ class _Stack:
         """Trains until the clock (`time.perf_counter`) passes `until` or no member is left; adds who finished."""
         started = time.perf_counter()
         while self.records:
+            if self.epoch > 0 and self.epoch == self._merges_at:
+                self._merge()
             logits = self._logits(self.splits.train.x)
             losses = self._losses(logits, self.splits.train.y)
             if self._is_due():
@@ -341,10 +418,11 @@ class _Stack:
     def _update(self, gradients: Sequence[Tensor]) -> None:
         for into, gradient in zip(self.gradients.values(), gradients, strict=True):
             into.copy_(gradient)
-        method = self.records[0].member.method
-        method.after_backward(self.leaves, self.gradients)
+        for hooks in self.hooks:
+            hooks.after_backward(self.gradient)
         self.optimizer.step(self.gradient)
-        method.after_step(self.leaves)
+        for hooks in self.hooks:
+            hooks.after_step(self.optimizer.flat)
 
     def _evaluate(self, train_losses: list[float], train_accuracies: list[float]) -> list[int]:
         """Records one evaluation of every member that is due; which of them are over."""
@@ -366,10 +444,21 @@ class _Stack:
                 "val_accuracy": val_accuracies[i],
                 "test_accuracy": test_accuracies[i] if wants[i] else None,
             }
-            record.add(row, partial(self._embedding, i))
+            record.add(row, partial(self._snapshot, i))
+            self._probe(record, i)
             if record.is_over(self.epoch):
                 over.append(i)
         return over
+
+    def _probe(self, record: _Record, i: int) -> None:
+        """Reads the member's probes; a number that is not finite is None."""
+        if not record.member.probes or record.diverged:
+            return
+        numbers: dict[str, float | int | None] = {"epoch": self.epoch}
+        for probe, memory in zip(record.member.probes, record.memories, strict=True):
+            measured = probe.measure(View(self._view(i), record.initial, self.splits, memory))
+            numbers |= {name: _finite(value) for name, value in measured.items()}
+        record.probed.append(numbers)
 
     def _leave(self, rows: list[int]) -> list[Outcome]:
         """Takes the finished members out of the buffers, so that the rest pays nothing for them."""
@@ -379,6 +468,8 @@ class _Stack:
         if stay:
             index = torch.tensor(stay, device=self.gradient.device)
             self.optimizer.keep(self.optimizer.flat[index].contiguous(), index)
+            for hooks in self.hooks:
+                hooks.keep(index)
             self._bind()
         return outcomes
 
@@ -401,25 +492,14 @@ class _Stack:
         ]
 
 
-class _Matrix(nn.Module):
-    """Lets `functional_call` reach an embedding's `matrix()`."""
-
-    def __init__(self, embedding: InputEmbedding) -> None:
-        super().__init__()
-        self.embedding = embedding
-
-    def forward(self) -> Tensor:
-        return self.embedding.matrix()
-
-
 def _finite(loss: float) -> float | None:
     """The loss, or None: JSON has no NaN and no infinity."""
     return loss if math.isfinite(loss) else None
 
 
 def _accuracies(logits: Tensor, y: Tensor) -> list[float]:
-    """Share of examples whose largest logit is the label's, a member; logits [n, C] or [S, n, C]."""
-    shares = (logits.detach().argmax(dim=-1) == y).double().mean(dim=-1)
+    """Share of examples that are told right, a member; logits [n, C] or [S, n, C]."""
+    shares = is_right(logits.detach(), y).double().mean(dim=-1)
     accuracies: list[float] = shares.flatten().tolist()
     return accuracies
 
@@ -427,7 +507,7 @@ def _accuracies(logits: Tensor, y: Tensor) -> list[float]:
 class Cohort:
     """The members of one job: stacks of at most `plan.stack_size`, one stack after another.
 
-    Members of a stack must share shapes, split and method kind; the caller groups them (`key`).
+    Members of a stack share shapes, split and method (`key`).
 
     Args:
         members: with, for each, the splits it trains on.
@@ -440,7 +520,7 @@ class Cohort:
         members: Sequence[tuple[Member, Splits]],
         plan: Plan,
         device: torch.device | str = "cpu",
-        key: Callable[[Member], Any] = lambda member: type(member.method),
+        key: Callable[[Member], Any] = lambda member: member.method,
     ) -> None:
         self.plan, self.device = plan, torch.device(device)
         groups: dict[Any, list[tuple[Member, Splits]]] = {}

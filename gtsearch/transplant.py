@@ -166,7 +166,7 @@ def export(results: Results, out: Path | None = None) -> list[str]:
     if winner is None:
         raise ResultsError(f"nothing clears in {results.folder}: it has no embedding to export")
     source = _certified(results.folder, winner["run_id"])
-    E_W, header = artefact.read(source)
+    E_W, _, header = artefact.read(source)
     out = out or Path(f"{results.summary['name']}-{winner['architecture']}.safetensors")
     try:
         with out.open("xb") as file:

@@ -51,7 +51,7 @@ def ratios(*values: float | None, lower_bound: bool = False) -> dict[str, Any]:
 GOOD: dict[str, Any] = {
     "name": "modadd",
     "title": "a + b mod 113",
-    "train_fraction": 0.25,
+    "train_words": "25 % train",
     "judge": "target",
     "threshold": 0.4,
     "target_goal": 0.99,

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from gtsearch import cost
-from gtsearch.methods.base import Method
+from gtsearch.methods.base import Given, Method
 from gtsearch.models.base import Model, Sizes, initialise
 from gtsearch.models.mlp import MlpSizes
 from gtsearch.tasks.base import Splits, Task
 from gtsearch.tasks.modular import ModularAddition
-from gtsearch.training import Cohort, Member, Outcome, Plan
+from gtsearch.training import PLAIN, Cohort, Member, Outcome, Plan
 
 TASK = ModularAddition(name="modular_addition", p=17, train_fraction=0.7)
 SIZES = MlpSizes(name="mlp", d_embed=8, width=32)
@@ -40,10 +40,12 @@ def build(
     hyperparameters: Mapping[str, float] | None = None,
 ) -> Model:
     """An initialised model, started as `method` does."""
-    module = sizes.module(task)
-    if method is not None:
-        method.start(module, embedding, hyperparameters or {}, generator(seed + 1000))
+    method = method or PLAIN
+    module = method.sizes(sizes, task).module(task)
+    given = Given(task, task.splits(0).train, hyperparameters or {}, generator(seed + 1000), embedding)
+    method.start(module, given)
     initialise(module, generator(seed), init_scale)
+    method.after_initialisation(module, given)
     return module
 
 

@@ -1,13 +1,14 @@
 """What every model family gives (`Sizes` and a `Model`), the two kinds of input embedding, the initialisation.
 
 A model keeps its embedding as `module.embedding` and reads it only through `matrix()`; so a method may put the
-factorised one in its place.
+factorised one in its place. Where inputs are vectors the embedding is the first layer's weight matrix.
 """
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -16,29 +17,43 @@ from torch import Tensor, nn
 from gtsearch.tasks.base import Task
 
 
-class InputEmbedding(nn.Module):
-    """Base of both kinds."""
-
-    @abstractmethod
-    def matrix(self) -> Tensor:
-        """E [d_vocab, d_embed], through which gradients flow."""
+class Initialised(nn.Module):
+    """Base of the submodules whose parameters are not those of a linear layer: they say how they are drawn."""
 
     @abstractmethod
     def initialise(self, generator: torch.Generator, scale: float) -> None:
         """Draws what is random in it: PyTorch's default times `scale`, from `generator` alone."""
 
 
+class InputEmbedding(Initialised):
+    """Base of both kinds."""
+
+    @abstractmethod
+    def matrix(self) -> Tensor:
+        """E [d_vocab, d_embed], through which gradients flow."""
+
+
 class Model(nn.Module):
-    """Base of all models: x [n, n_tokens] int64 -> logits [n, n_classes], the tokens read through `embedding`."""
+    """Base of all models: x, tokens [n, n_tokens] int64 or vectors [n, d_vocab] -> outputs [n, n_outputs]."""
 
     embedding: InputEmbedding
 
+    @abstractmethod
+    def features(self, x: Tensor) -> Tensor:
+        """What the last hidden layer gives, after its non-linearity: [n, width]. `forward` reads it out linearly."""
+
 
 class Embedding(InputEmbedding):
-    """A plain trainable table E [d_vocab, d_embed]."""
+    """A plain trainable E [d_vocab, d_embed].
 
-    def __init__(self, d_vocab: int, d_embed: int) -> None:
+    Args:
+        vectors: whether it is the first layer over vectors, and no table of tokens.
+        std: standard deviation of a normal start, in place of PyTorch's default.
+    """
+
+    def __init__(self, d_vocab: int, d_embed: int, vectors: bool = False, std: float | None = None) -> None:
         super().__init__()
+        self.vectors, self.std = vectors, std
         self.E = nn.Parameter(torch.empty(d_vocab, d_embed))
 
     def matrix(self) -> Tensor:
@@ -46,9 +61,13 @@ class Embedding(InputEmbedding):
         return self.E
 
     def initialise(self, generator: torch.Generator, scale: float) -> None:
-        """PyTorch's default for an embedding, N(0, 1), times `scale`."""
+        """PyTorch's default times `scale`: N(0, 1) for a table, U(+-1/sqrt(d_vocab)) for a first layer."""
         with torch.no_grad():
-            self.E.normal_(generator=generator).mul_(scale)
+            if self.std is not None or not self.vectors:
+                self.E.normal_(std=self.std or 1.0, generator=generator).mul_(scale)
+            else:
+                bound = 1.0 / math.sqrt(len(self.E))
+                self.E.uniform_(-bound, bound, generator=generator).mul_(scale)
 
 
 class FactorisedEmbedding(InputEmbedding):
@@ -86,14 +105,14 @@ class FactorisedEmbedding(InputEmbedding):
 def initialise(module: nn.Module, generator: torch.Generator, scale: float) -> None:
     """PyTorch's default initialisation of every parameter, times `scale`, from `generator` alone.
 
-    Linear weights (no bias): U(+-1/sqrt(fan_in)); embeddings as their own `initialise` says. Parameters are
+    Linear weights (no bias): U(+-1/sqrt(fan_in)); others as their own `initialise` says. Parameters are
     filled in the order of `module.modules()`, on the CPU, so the same seed gives the same bits everywhere.
 
     Raises:
         TypeError: a submodule holds parameters of a kind this function does not know.
     """
     for part in module.modules():
-        if isinstance(part, InputEmbedding):
+        if isinstance(part, Initialised):
             part.initialise(generator, scale)
         elif isinstance(part, nn.Linear):
             bound = 1.0 / math.sqrt(part.in_features)
@@ -110,6 +129,10 @@ class Sizes(BaseModel):
 
     name: str
     d_embed: int
+
+    def problems(self, task: Task) -> Iterator[tuple[str, str]]:
+        """Why no model of these sizes fits `task`: pairs of a field's name (or "") and a line."""
+        yield from ()
 
     @property
     @abstractmethod

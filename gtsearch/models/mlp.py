@@ -30,26 +30,29 @@ class MlpSizes(Sizes):
         return f"mlp-d{self.d_embed}-w{self.width}-L{self.depth}"
 
     def module(self, task: Task) -> Mlp:
-        return Mlp(task.d_vocab, task.n_tokens, self.d_embed, self.width, self.depth, task.n_classes)
+        return Mlp(task.d_vocab, task.n_tokens, self.d_embed, self.width, self.depth, task.n_outputs)
 
 
 class Mlp(Model):
-    """x [n, n_tokens] int64 -> logits [n, n_classes]."""
+    """x [n, n_tokens] int64 -> outputs [n, n_outputs]."""
 
-    def __init__(self, d_vocab: int, n_tokens: int, d_embed: int, width: int, depth: int, n_classes: int) -> None:
+    def __init__(self, d_vocab: int, n_tokens: int, d_embed: int, width: int, depth: int, n_outputs: int) -> None:
         super().__init__()
         self.embedding = Embedding(d_vocab, d_embed)
         self.n_tokens = n_tokens
-        widths = [n_tokens * d_embed, *[width] * (depth - 1), n_classes]
+        widths = [n_tokens * d_embed, *[width] * (depth - 1), n_outputs]
         self.layers = nn.ModuleList(nn.Linear(n_in, n_out, bias=False) for n_in, n_out in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.layers[-1](self.features(x)))
+
+    def features(self, x: Tensor) -> Tensor:
         # Concatenating tokens and multiplying by W1 is the sum over positions of rows of E W1[position]:
         # the product is taken once a token of the vocabulary and not once an example.
         E = self.embedding.matrix()  # [d_vocab, d_embed]
         W1 = cast(Tensor, self.layers[0].weight)  # [width, n_tokens * d_embed]
         parts = [torch.embedding(E @ W.T, x[:, i]) for i, W in enumerate(W1.split(E.shape[1], dim=1))]
         hidden = reduce(add, parts)  # [n, width]
-        for layer in self.layers[1:]:
+        for layer in self.layers[1:-1]:
             hidden = layer(torch.relu(hidden))
-        return hidden
+        return torch.relu(hidden)

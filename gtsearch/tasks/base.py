@@ -1,20 +1,33 @@
-"""What every task gives: its parameters (validated), its splits, its chance level."""
+"""What every task gives: its parameters (validated), its splits, its shape, its loss, its chance level.
+
+Two kinds: an `EnumeratedTask` has finitely many examples, which a split deals out; a `SampledTask` draws fresh ones.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+# Parameters that say how the examples of a task are dealt out, not which examples there are.
+SPLIT_FIELDS = ("train_fraction", "n_train", "n_validation", "n_test", "keep_pairs")
+
 
 @dataclass(frozen=True)
 class Part:
-    """Inputs `x` ([n, tokens] int64) and labels `y` ([n] int64) of one part of a split."""
+    """Inputs and labels of one part of a split.
+
+    Attributes:
+        x: tokens [n, n_tokens] int64 in [0, d_vocab), or vectors [n, d_vocab] float32.
+        y: labels [n] int64 in [0, n_classes). A task with one output reads 1 as +1 and 0 as -1.
+    """
 
     x: Tensor
     y: Tensor
@@ -22,26 +35,33 @@ class Part:
     def to(self, device: torch.device) -> Part:
         return Part(self.x.to(device), self.y.to(device))
 
+    def double(self) -> Part:
+        """The same with vectors in float64; tokens stay whole numbers."""
+        return Part(self.x.double() if self.x.is_floating_point() else self.x, self.y)
+
     def __len__(self) -> int:
         return len(self.y)
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Three disjoint parts of one task, and which examples (row numbers, int64, sorted) the training part holds."""
+    """Three disjoint parts of one task.
+
+    Attributes:
+        train_sha256: names the training set: an embedding trained on another one must not be judged on this split.
+    """
 
     train: Part
     validation: Part
     test: Part
-    train_indices: Tensor
-
-    @property
-    def train_sha256(self) -> str:
-        """Names the training set: an embedding trained on another one must not be judged on this split."""
-        return hashlib.sha256(self.train_indices.numpy().astype("<i8").tobytes()).hexdigest()
+    train_sha256: str
 
     def to(self, device: torch.device) -> Splits:
-        return Splits(self.train.to(device), self.validation.to(device), self.test.to(device), self.train_indices)
+        return Splits(self.train.to(device), self.validation.to(device), self.test.to(device), self.train_sha256)
+
+    def double(self) -> Splits:
+        """The same with vectors in float64."""
+        return Splits(self.train.double(), self.validation.double(), self.test.double(), self.train_sha256)
 
 
 class Task(BaseModel):
@@ -49,31 +69,30 @@ class Task(BaseModel):
 
     Attributes:
         name: the name in the menu.
-        train_fraction: share of all examples used for training, in (0, 1); the rest is halved into
-            validation and test (method.md section 2: 25 % for modular addition).
         seed: which split; replicates of a report use splits of their own.
+        default_loss: the loss (a name on the menu) where an experiment names none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    default_loss: ClassVar[str] = "cross_entropy"
 
     name: str
-    train_fraction: float = Field(default=0.25, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @property
-    @abstractmethod
-    def n_examples(self) -> int:
-        """How many examples the task has in all."""
+    def vectors(self) -> bool:
+        """Whether inputs are vectors; else they are tokens."""
+        return False
 
     @property
     @abstractmethod
     def d_vocab(self) -> int:
-        """How many rows an embedding needs."""
+        """How many rows an embedding needs: the vocabulary, or the numbers in an input vector."""
 
     @property
     @abstractmethod
     def n_tokens(self) -> int:
-        """How many tokens an input has."""
+        """How many tokens an input has; 1 for a vector."""
 
     @property
     @abstractmethod
@@ -81,18 +100,90 @@ class Task(BaseModel):
         """How many labels there are."""
 
     @property
+    def n_outputs(self) -> int:
+        """Outputs of a model: one a class, or 1 where the sign of one output tells two classes apart."""
+        return self.n_classes
+
+    @property
     @abstractmethod
     def title(self) -> str:
         """What a person reads, e.g. `a + b mod 113`."""
+
+    @property
+    @abstractmethod
+    def part_sizes(self) -> tuple[int, int, int]:
+        """How many examples train, validation and test hold."""
+
+    @property
+    def n_examples(self) -> int:
+        """How many examples the three parts hold together."""
+        return sum(self.part_sizes)
+
+    @property
+    def train_words(self) -> str:
+        """How much is trained on, as a person reads it, e.g. `25 % train` or `1000 train`."""
+        return f"{self.part_sizes[0]} train"
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of the best guess that does not look at the input, in [0, 1]."""
+        return 1.0 / self.n_classes
+
+    @property
+    def above_chance(self) -> float:
+        """The least validation accuracy that guessing reaches with a probability below 1 in 1000 (normal tail)."""
+        deviation = math.sqrt(self.chance * (1.0 - self.chance) / self.part_sizes[1])
+        return min(1.0, self.chance + 3.09 * deviation)
+
+    @abstractmethod
+    def splits(self, split_seed: int) -> Splits:
+        """Train, validation and test tensors of the split named by `split_seed` (bit-equal on every machine)."""
+
+    def blank(self, n: int, device: torch.device | str) -> Part:
+        """`n` examples of the right shapes and dtypes, with nothing in them: to count what training costs."""
+        if self.vectors:
+            x = torch.empty(n, self.d_vocab, device=device)
+        else:
+            x = torch.empty(n, self.n_tokens, dtype=torch.int64, device=device)
+        return Part(x, torch.empty(n, dtype=torch.int64, device=device))
+
+    def identity(self) -> dict[str, Any]:
+        """The parameters that say which task this is, without the split."""
+        return self.model_dump(exclude={"seed"})
+
+    @model_validator(mode="after")
+    def _no_part_is_empty(self) -> Task:
+        for part, size in zip(("train", "validation", "test"), self.part_sizes, strict=True):
+            if size < 1:
+                raise ValueError(
+                    f"{self.train_words} of {self.n_examples} examples leaves the {part} part empty; "
+                    "choose sizes that leave every part an example"
+                )
+        return self
+
+
+class EnumeratedTask(Task):
+    """A task with finitely many examples.
+
+    Attributes:
+        train_fraction: share of all examples used for training, in (0, 1); the rest is halved into
+            validation and test (method.md section 2: 25 % for modular addition).
+    """
+
+    train_fraction: float = Field(default=0.25, gt=0, lt=1)
 
     @abstractmethod
     def examples(self) -> Part:
         """All examples, in an order that never changes."""
 
     @property
-    def chance(self) -> float:
-        """Accuracy of guessing, in [0, 1]."""
-        return 1.0 / self.n_classes
+    @abstractmethod
+    def n_examples(self) -> int:
+        """How many examples the task has in all."""
+
+    @property
+    def train_words(self) -> str:
+        return f"{100 * self.train_fraction:g} % train"
 
     @property
     def part_sizes(self) -> tuple[int, int, int]:
@@ -101,18 +192,7 @@ class Task(BaseModel):
         n_validation = (self.n_examples - n_train) // 2
         return n_train, n_validation, self.n_examples - n_train - n_validation
 
-    @model_validator(mode="after")
-    def _no_part_is_empty(self) -> Task:
-        for part, size in zip(("train", "validation", "test"), self.part_sizes, strict=True):
-            if size == 0:
-                raise ValueError(
-                    f"train_fraction {self.train_fraction:g} of {self.n_examples} examples leaves "
-                    f"the {part} part empty; choose one that leaves every part an example"
-                )
-        return self
-
     def splits(self, split_seed: int) -> Splits:
-        """Train, validation and test tensors of the split named by `split_seed` (bit-equal on every machine)."""
         order = torch.randperm(self.n_examples, generator=torch.Generator().manual_seed(split_seed))
         n_train, n_validation, _ = self.part_sizes
         everything = self.examples()
@@ -123,8 +203,34 @@ class Task(BaseModel):
         train = order[:n_train].sort().values
         validation = order[n_train : n_train + n_validation].sort().values
         test = order[n_train + n_validation :].sort().values
-        return Splits(part(train), part(validation), part(test), train)
+        return Splits(part(train), part(validation), part(test), fingerprint([train]))
 
-    def identity(self) -> dict[str, Any]:
-        """The parameters that say which task this is, without the split."""
-        return self.model_dump(exclude={"seed"})
+
+class SampledTask(Task):
+    """A task whose examples are drawn afresh: `n_train`, `n_validation` and `n_test` of them."""
+
+    n_train: int = Field(default=1000, ge=1, le=10**7)
+    n_validation: int = Field(default=1000, ge=1, le=10**7)
+    n_test: int = Field(default=1000, ge=1, le=10**7)
+
+    @abstractmethod
+    def draw(self, n: int, generator: torch.Generator) -> Part:
+        """`n` independent examples from `generator` alone."""
+
+    @property
+    def part_sizes(self) -> tuple[int, int, int]:
+        return self.n_train, self.n_validation, self.n_test
+
+    def splits(self, split_seed: int) -> Splits:
+        generator = torch.Generator().manual_seed(split_seed)
+        train, validation, test = (self.draw(n, generator) for n in self.part_sizes)
+        return Splits(train, validation, test, fingerprint([train.x, train.y]))
+
+
+def fingerprint(tensors: Iterable[Tensor]) -> str:
+    """SHA-256 in hex over the bytes of `tensors`, little-endian."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        array = tensor.contiguous().numpy()
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from pydantic import Field
 
-from gtsearch.tasks.base import Part, Task
+from gtsearch.tasks.base import EnumeratedTask, Part
 
 
-class ModularAddition(Task):
+class ModularAddition(EnumeratedTask):
     """y = a + b mod p over all p^2 ordered pairs; inputs are the two tokens (a, b)."""
 
     p: int = Field(default=113, ge=5, le=1024)

@@ -1,0 +1,75 @@
+"""Losses: outputs and labels in, one number out. Each is a plain function on the menu.
+
+`outputs` [n, n_outputs], `y` [n] int64 in [0, n_classes). With one output the label 1 counts as +1 and 0 as -1, and
+an output of exactly 0 is wrong for both (method.md section 5, Lemma 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gtsearch.tasks.base import Task
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+ONE_OUTPUT = ("logistic", "exponential", "mse")
+MANY_OUTPUTS = ("cross_entropy", "stablemax", "mse")
+
+
+def misfit(name: str, task: Task) -> str | None:
+    """Why the loss `name` cannot train a model of `task`; None where it can."""
+    fitting = ONE_OUTPUT if task.n_outputs == 1 else MANY_OUTPUTS
+    if name in fitting:
+        return None
+    outputs = "one output" if task.n_outputs == 1 else f"{task.n_outputs} outputs"
+    return f"does not fit {task.title}, whose models have {outputs}; choose one of {', '.join(fitting)}, not `{name}`"
+
+
+def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
+    """Mean of -log softmax(outputs)[y], over two outputs or more."""
+    return functional.cross_entropy(outputs, y)
+
+
+def stablemax(outputs: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy with s(z) / sum s in place of softmax: s(z) = z + 1 for z >= 0, else 1 / (1 - z).
+
+    Grows linearly where exp would overflow what float32 resolves (Prieto et al. 2025, "Grokking at the edge of
+    numerical stability", equation 7).
+    """
+    # Each branch is kept finite where the other is taken, so that no gradient becomes nan.
+    s = torch.where(outputs >= 0, outputs.clamp_min(0.0) + 1.0, 1.0 / (1.0 - outputs.clamp_max(0.0)))
+    return functional.nll_loss(s.log() - s.sum(dim=-1, keepdim=True).log(), y)
+
+
+def mse(outputs: Tensor, y: Tensor) -> Tensor:
+    """Mean squared distance from the one-hot label (Liu et al. 2023, Omnigrok), or from +-1 with one output."""
+    if outputs.shape[-1] == 1:
+        return functional.mse_loss(outputs.squeeze(-1), signs(y, outputs))
+    classes = torch.arange(outputs.shape[-1], device=y.device)
+    return functional.mse_loss(outputs, (y[:, None] == classes).to(outputs.dtype))
+
+
+def logistic(outputs: Tensor, y: Tensor) -> Tensor:
+    """Mean of log(1 + exp(-s f)), s the label as +-1; one output f."""
+    return functional.softplus(-signs(y, outputs) * outputs.squeeze(-1)).mean()
+
+
+def exponential(outputs: Tensor, y: Tensor) -> Tensor:
+    """Mean of exp(-s f), s the label as +-1; one output f."""
+    return torch.exp(-signs(y, outputs) * outputs.squeeze(-1)).mean()
+
+
+def signs(y: Tensor, like: Tensor) -> Tensor:
+    """Labels 0 and 1 as -1 and +1, in the dtype of `like`."""
+    return (2 * y - 1).to(like.dtype)
+
+
+def is_right(outputs: Tensor, y: Tensor) -> Tensor:
+    """Which examples are told right (bool [..., n]): the largest output is the label's; with one output its sign,
+    strictly: exactly 0 is wrong for both classes. `outputs` [..., n, n_outputs]."""
+    if outputs.shape[-1] == 1:
+        return outputs.squeeze(-1) * signs(y, outputs) > 0
+    return outputs.argmax(dim=-1) == y
