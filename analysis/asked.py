@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -20,7 +21,8 @@ def experiment(results: Results) -> dict[str, Any]:
         asked = yaml.safe_load(results.spec_text)
     except yaml.YAMLError as error:
         raise ResultsError(f"{results.folder / SPEC} is damaged: {' '.join(str(error).split())}") from None
-    for path in ("task", "weak.goal", "target.goal"):
+    without = isinstance(asked, dict) and asked.get("weak") is None  # an experiment may have no weak stage
+    for path in ("task", "target.goal") if without else ("task", "weak.goal", "target.goal"):
         part: Any = asked
         for name in path.split("."):
             part = part.get(name) if isinstance(part, dict) else None
@@ -29,15 +31,31 @@ def experiment(results: Results) -> dict[str, Any]:
     return dict(asked)
 
 
+def name(path: Path, text: str) -> str:
+    """What the experiment file in `text` calls itself. `path`: where it was read, for the message.
+
+    Raises:
+        ResultsError: it is no YAML, or it has no name.
+    """
+    try:
+        asked = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ResultsError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    if not isinstance(asked, dict) or not isinstance(asked.get("name"), str):
+        raise ResultsError(f"{path} is damaged: it holds no name")
+    return str(asked["name"])
+
+
 def question(results: Results) -> dict[str, Any]:
     """The task and both goals, by YAML path: runs that differ in these answer different questions.
 
-    The seed of the task's split is not part of it: another split is another sample of the same question.
+    The seed of the task's split is not part of it: another split is another sample of the same question. Of an
+    experiment without a weak stage there is no `weak.goal`.
     """
     asked = experiment(results)
     parts = {
         "task": {key: value for key, value in dict(asked["task"]).items() if key != "seed"},
-        "weak.goal": asked["weak"]["goal"],
+        "weak.goal": (asked.get("weak") or {}).get("goal", {}),
         "target.goal": asked["target"]["goal"],
     }
     return {f"{path}.{key}": value for path, part in parts.items() for key, value in part.items()}

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from gtsearch.analysis import style
+from gtsearch.analysis.members import base_only, of_report
 from gtsearch.analysis.stats import floats
 from gtsearch.results import Results
 
@@ -27,22 +28,9 @@ _SECONDS_GRID = 200  # members' clocks differ: their curves are read off a commo
 
 
 def gather(results: Results) -> pd.DataFrame:
-    """The evaluations of the report's target members; one row without an epoch for a member that has none.
-
-    Where the summary names the members a method's claim rests on (`run_ids`), the rest (of winners that were
-    withdrawn) is left out; where it counts more seeds than there are members (a pipeline that gave no embedding),
-    its count stands.
-    """
-    trials = results.trials
-    members = trials[(trials["role"] == "report") & (trials["stage"] == "target") & (trials["status"] != "cancelled")]
-    methods = results.summary["methods"]
-    claimed = [
-        run_id in (methods.get(method, {}).get("run_ids") or [run_id])
-        for run_id, method in zip(members["run_id"], members["method"], strict=True)
-    ]
-    members = members.loc[claimed, ["run_id", "method", "status", "goal"]]
-    members["seeds"] = members["method"].map({name: record["seeds"] for name, record in methods.items()})
-    return members.merge(results.curves, on="run_id", how="left")
+    """The evaluations of the report's target members; one row without an epoch for a member that has none."""
+    members = of_report(base_only(results).trials, results.summary["methods"])
+    return members[["run_id", "method", "status", "goal", "seeds"]].merge(results.curves, on="run_id", how="left")
 
 
 def size(frame: pd.DataFrame) -> tuple[float, float]:

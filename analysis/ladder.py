@@ -18,8 +18,8 @@ from gtsearch.results import Results
 TITLE = "How small can the weak model be?"
 CAPTION = (
     "Each mark is one weak architecture, by its parameters (across). Left: the best validation accuracy any of its "
-    "configs came to on the search seed; the dotted line is the accuracy asked for. Right: of those that came that "
-    "far, the share of gate seeds that the best config cleared; the dotted line is what the gate asks for."
+    "configs came to on the search seed; the dotted line is the accuracy asked for, if one is. Right: of those that "
+    "came that far, the share of gate seeds that the best config cleared; the dotted line is what the gate asks for."
 )
 PANELS: tuple[dict[str, Any], ...] = ({"y": "best_val_accuracy"}, {"y": "gate_share"})
 
@@ -51,12 +51,15 @@ COLUMNS = {
 
 
 def gather(results: Results) -> pd.DataFrame:
-    """The ladder of the summary, with the accuracy and the share of gate seeds that the experiment asks for."""
-    weak = experiment(results)["weak"]
-    frame = pd.DataFrame(results.summary["weak"]["ladder"])
+    """The ladder of the summary, with the accuracy (null: none) and the share of gate seeds that are asked for.
+
+    Empty where the experiment has no weak stage.
+    """
+    summary, weak = results.summary, experiment(results).get("weak") or {}
+    frame = pd.DataFrame((summary["weak"] or {"ladder": []})["ladder"])
     gate = weak.get("gate") or {}
     required = gate["at_least"] / gate["seeds"] if {"at_least", "seeds"} <= set(gate) else None
-    return frame.assign(goal=float(weak["goal"]["val_accuracy"]), gate_required=required)
+    return frame.assign(goal=summary["threshold"], gate_required=required)
 
 
 def size(frame: pd.DataFrame) -> tuple[float, float]:
@@ -81,7 +84,8 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def nothing(frame: pd.DataFrame) -> str | None:
     """Why there is nothing to draw of a `table`; None where there is."""
-    return "No weak architecture is on the ladder." if frame.empty else None
+    missing = "No weak architecture is on the ladder: none was tried, or the experiment has no weak stage."
+    return missing if frame.empty else None
 
 
 def draw(frame: pd.DataFrame, ax: Axes, y: str = "best_val_accuracy") -> None:

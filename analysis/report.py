@@ -113,6 +113,7 @@ def _names(runs: Sequence[Results]) -> list[str]:
 def _run(results: Results, folder: str) -> dict[str, Any]:
     """All that the template shows of one run."""
     summary = results.summary
+    pictures = [_picture(name, results) for name in catalog.FIGURES]
     return {
         "name": summary["name"],
         "folder": folder,
@@ -123,7 +124,8 @@ def _run(results: Results, folder: str) -> dict[str, Any]:
         "speedups": sentences.speedups(summary) if summary["speedup"]["target"]["value"] is not None else [],
         "bracket": sentences.bracket(summary),
         "warnings": summary["warnings"],
-        "pictures": [_picture(name, results) for name in catalog.FIGURES],
+        "pictures": [picture for picture in pictures if not picture.sentence],
+        "missing": [picture for picture in pictures if picture.sentence],
         "tables": [table for table in tables.of_run(results) if table.rows],
         "command": sentences.command(results),
         "environment": sentences.surroundings(results),
@@ -137,10 +139,11 @@ def _run(results: Results, folder: str) -> dict[str, Any]:
 def _drawn(module: Any, frame: pd.DataFrame, panels: Sequence[Mapping[str, Any]]) -> Figure:
     """The panels beside each other, all of one size; call within `style.look`."""
     width, height = module.size(frame)
-    across, up = len(panels) * (_LEFT + width + _RIGHT), _BOTTOM + height + _TOP
+    before = getattr(module, "LEFT", _LEFT)
+    across, up = len(panels) * (before + width + _RIGHT), _BOTTOM + height + _TOP
     figure = Figure(figsize=(across, up))
     for i, panel in enumerate(panels):
-        left = i * (_LEFT + width + _RIGHT) + _LEFT
+        left = i * (before + width + _RIGHT) + before
         module.draw(frame, figure.add_axes((left / across, _BOTTOM / up, width / across, height / up)), **panel)
     return figure
 

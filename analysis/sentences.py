@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gtsearch.analysis import asked, style
+from gtsearch.analysis import stats, style
 from gtsearch.results import TOTAL, Results
 
 _AT_95 = "95\N{NO-BREAK SPACE}%"
@@ -20,10 +20,12 @@ Json = Mapping[str, Any]
 
 
 def about(results: Results) -> str:
-    """The line under the title: the task, the goals, where and how long it ran."""
-    goals = asked.question(results)
-    weak, target = (float(goals[f"{stage}.goal.val_accuracy"]) for stage in ("weak", "target"))
-    return f"{results.summary['title']} · weak model to {weak:g} · target to {target:g} · {machine(results)}"
+    """The line under the title: the task, its chance, the goals, where and how long it ran."""
+    summary = results.summary
+    parts = [summary["title"], f"chance {style.share(summary['chance'])}"]
+    if summary["threshold"] is not None:
+        parts.append(f"weak model to {summary['threshold']:.4g}")
+    return " · ".join([*parts, f"target to {summary['target_goal']:.4g}", machine(results)])
 
 
 def machine(results: Results) -> str:
@@ -47,19 +49,33 @@ def unfinished(summary: Json) -> str | None:
 
 
 def answer(summary: Json) -> dict[str, str]:
-    """The answer in one line (`model`, empty where there is none) and the evidence in another."""
+    """The answer in one line (`model`, empty where there is none) and the evidence in another.
+
+    What is asked decides: the cheapest weak model; without a weak stage, the fastest method.
+    """
+    if summary["weak"] is None:
+        return _fastest(summary["methods"])
     pays, clears = summary["weak"]["pays"], summary["weak"]["clears"]
+    screened = summary["threshold"] is not None
     if pays is not None:
         k, n = pays["transferred"], pays["pipelines"]
+        seeds = f"; {style.k_of_n(pays['cleared'], pays['seeds'])} weak seeds clear." if screened else "."
         return {
             "model": pays["architecture"],
             "verdict": "is the cheapest weak model seen to pay",
             "evidence": f"{style.count(pays['params'])} parameters. Its embedding takes the target to its goal on "
-            f"{style.k_of_n(k, n)} fresh pipelines ({_AT_95}: {style.rate_interval(pays['pipelines_interval'])}); "
-            f"{style.k_of_n(pays['cleared'], pays['seeds'])} weak seeds clear." + _saving(pays),
+            f"{style.k_of_n(k, n)} fresh pipelines ({_AT_95}: {style.rate_interval(pays['pipelines_interval'])})"
+            f"{seeds}{_saving(pays)}",
+        }
+    if not screened:
+        return {
+            "model": "",
+            "verdict": "No weak model was seen to pay",
+            "evidence": "The target alone judges, and no embedding that was tried took it to its goal for less than "
+            "training from scratch; the table below says how far each came.",
         }
     if clears is not None:
-        judged = summary.get("judge", "target") != "none"
+        judged = summary["judge"] == "target"
         return {
             "model": clears["architecture"],
             "verdict": "is the cheapest weak model that clears" + ("; none was seen to pay" if judged else ""),
@@ -77,6 +93,35 @@ def answer(summary: Json) -> dict[str, str]:
         "verdict": "No weak model was seen to clear",
         "evidence": "No config of any architecture that was tried passed the gate; the table below says how far each "
         "came. A larger architecture, more configs or a lower threshold may.",
+    }
+
+
+def _fastest(methods: Json) -> dict[str, str]:
+    """The answer of an experiment that compares methods alone."""
+    order = stats.by_speed(methods)
+    if not order:
+        return {
+            "model": "",
+            "verdict": "No method was seen to take half of its seeds to the goal",
+            "evidence": "The table below says how far each came. More epochs or more configs may.",
+        }
+    first, record = order[0], methods[order[0]]
+    reach = style.k_of_n(record["reached"], record["seeds"])
+    evidence = (
+        f"{took(record, 'flops')} and {took(record, 'epochs')} epochs to the goal; {reach} fresh seeds get there "
+        f"({_AT_95}: {style.rate_interval(record['interval'])})."
+    )
+    if len(order) == 1:
+        others = " No other method takes half of its seeds there." if len(methods) > 1 else ""
+        return {"model": first, "verdict": "is the fastest to the goal", "evidence": evidence + others}
+    second = methods[order[1]]
+    ratio = style.number(second["flops_to_goal"]["median"] / record["flops_to_goal"]["median"])
+    evidence += f" The next, {order[1]}, takes {ratio} times as much: {took(second, 'flops')}."
+    apart = stats.told_apart(record, second)
+    return {
+        "model": first,
+        "verdict": "is the fastest to the goal" if apart else f"has the least median, and is not told from {order[1]}",
+        "evidence": evidence if apart else f"{evidence} Their intervals ({_AT_95}) meet.",
     }
 
 
@@ -106,6 +151,8 @@ def took(record: Json, unit: str) -> str:
 
 
 def _smallest_that_clears(summary: Json) -> tuple[str, str]:
+    if summary["weak"] is None or summary["threshold"] is None:
+        return "only clears", ""
     clears, pays = summary["weak"]["clears"], summary["weak"]["pays"]
     if clears is None or pays is None:
         return "only clears", ""
@@ -154,8 +201,13 @@ def speedups(summary: Json) -> list[tuple[str, str, str]]:
 
 
 def bracket(summary: Json) -> list[dict[str, Any]]:
-    """The certificate: largest excluded < undecided < smallest certified, each with its evidence."""
+    """The certificate: largest excluded < undecided < smallest certified, each with its evidence.
+
+    Empty where the experiment has no weak stage.
+    """
     weak = summary["weak"]
+    if weak is None:
+        return []
     winner, undecided = weak["pays"] or weak["clears"], weak["undecided"]
     place = {rung["architecture"]: i for i, rung in enumerate(weak["ladder"])}
     first_open = min((place[entry["architecture"]] for entry in undecided), default=len(place))
@@ -186,16 +238,18 @@ def bracket(summary: Json) -> list[dict[str, Any]]:
         {
             "kind": "certified",
             "model": named(winner) if winner else "nothing",
-            "details": [_certified(weak)],
+            "details": [_certified(weak, summary["threshold"] is not None)],
             "more": f"{weak['withdrawn']} before it failed on fresh seeds, and withdrawn" if weak["withdrawn"] else "",
         },
     ]
 
 
-def _certified(weak: Json) -> str:
+def _certified(weak: Json, screened: bool) -> str:
     if weak["pays"]:
         return f"pays on {style.k_of_n(weak['pays']['transferred'], weak['pays']['pipelines'])} fresh pipelines"
     if weak["clears"]:
+        if not screened:
+            return "trains to its end; no accuracy was asked for, and none was seen to pay"
         return f"clears on {style.k_of_n(weak['clears']['cleared'], weak['clears']['seeds'])} fresh seeds"
     return "no architecture passed"
 

@@ -8,7 +8,7 @@ seed that is passed in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,8 @@ def km_median(times: npt.ArrayLike, reached: npt.ArrayLike) -> float | None:
     if not there.any():
         return None
     # Only the order of censored times counts: infinity, which scipy refuses, is any time after all others.
-    when = np.where(np.isfinite(when), when, 2.0 * np.max(when[np.isfinite(when)]) + 1.0)
+    latest = np.max(when[np.isfinite(when)])
+    when = np.where(np.isfinite(when), when, latest + abs(latest) + 1.0)
     curve = stats.ecdf(stats.CensoredData(uncensored=when[there], right=when[~there])).sf
     at_half = np.isclose(curve.probabilities, 0.5, rtol=0.0, atol=1e-9)
     below = (curve.probabilities < 0.5) & ~at_half
@@ -135,6 +136,44 @@ def bootstrap_interval(
         return None, None
     draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
     return _percentiles([statistic(sample[draw]) for draw in draws], confidence)
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """The exact two-sided p of McNemar's test (1947): pairs of which one of two got there, `lost` and `won` of them.
+
+    1 where no pair differs.
+    """
+    if min(lost, won) < 0:
+        raise ValueError(f"counts of pairs must not be negative, not {lost} and {won}")
+    return float(stats.binomtest(lost, lost + won, 0.5).pvalue) if lost + won else 1.0
+
+
+def paired_difference(ours: npt.ArrayLike, theirs: npt.ArrayLike, seed: int = 0) -> tuple[float | None, OpenInterval]:
+    """The median of `ours` - `theirs` ([n] each, paired), and its percentile bootstrap interval over pairs.
+
+    None without a pair; (None, None) for fewer than two.
+    """
+    differences = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
+    if not len(differences):
+        return None, (None, None)
+    interval = bootstrap_interval(differences, lambda sample: float(np.median(sample)), seed=seed)
+    return float(np.median(differences)), interval
+
+
+def by_speed(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The methods of a summary that have a median to the goal, the one of the fewest FLOPs first, then epochs."""
+    known = {
+        name: (record["flops_to_goal"]["median"], record["epochs_to_goal"]["median"])
+        for name, record in methods.items()
+        if record["flops_to_goal"]["median"] is not None
+    }
+    return sorted(known, key=lambda name: known[name])
+
+
+def told_apart(faster: Mapping[str, Any], slower: Mapping[str, Any]) -> bool:
+    """Whether the intervals of two methods' FLOPs to the goal are known and do not meet."""
+    high, low = faster["flops_to_goal"]["interval"][1], slower["flops_to_goal"]["interval"][0]
+    return high is not None and low is not None and bool(high < low)
 
 
 def _percentiles(values: Sequence[float | None], confidence: float) -> OpenInterval:

@@ -25,9 +25,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gtsearch.catalog import METHODS
 
-# Okabe and Ito (2008), without the yellow that white paper swallows.
-_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# The first four of Okabe and Ito (2008), then what stays apart from them and from each other on white paper: no two
+# are alike, neighbours least of all. Beyond eight, colours alone no longer tell: the marker goes with them.
+_PALETTE = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#B8860B", "#2E9BD6", "#882255"),
+    *("#7A7A7A", "#332288", "#8A8A00", "#DD3377", "#117733", "#9467BD", "#7F4F24", "#0E9AA7"),
+    *("#A50026", "#5B7C99", "#FF6F61", "#4C9F38", "#AA4499", "#556B2F", "#6A3D9A", "#C49A6C"),
+)
+_MARKERS = (*"os^DvPX*<>phd8H", "+", "x", "1", "2", "3", "4", "|", "_")
 INK, FAINT = "#222222", "#8A8A8A"
 
 VERDICTS: dict[str, tuple[str, str]] = {  # verdict -> colour and marker, the best first; Paul Tol's muted scheme
@@ -192,6 +197,19 @@ def percent(share: float | None) -> str:
 def accuracy(value: float | None) -> str:
     """An accuracy with three decimals: 0.412."""
     return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def share(value: float | None) -> str:
+    """A share without the nought, two digits or as many as show it: .31, .009."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    digits = 2 if value <= 0 else max(2, -math.floor(math.log10(value)))
+    return f"{value:.{digits}f}".removeprefix("0")
+
+
+def p_value(p: float) -> str:
+    """A p value: 0.031, below 0.001."""
+    return "below 0.001" if p < 0.001 else number(float(f"{p:.2g}"))
 
 
 def k_of_n(k: int | None, n: int | None) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from gtsearch.analysis import asked, ladder, sentences, stats, style, tradeoff
+from gtsearch.analysis import ablation, asked, ladder, sentences, stats, style, tradeoff
 from gtsearch.results import TOTAL, Results
 
 _LONG = 15  # architectures; a longer ladder starts folded
+_FEW_ABLATIONS = 40  # rows; more start folded
 
 Json = Mapping[str, Any]
 
@@ -35,7 +36,8 @@ class Table:
 
 def of_run(results: Results) -> list[Table]:
     """Every table of one run, in the order of the page; some may have no rows."""
-    return [_methods(results.summary), _ladder(results), _tradeoff(results), _ledger(results.ledger)]
+    parts = [_methods(results.summary), _ablations(results), _ladder(results), _tradeoff(results)]
+    return [*parts, _ledger(results.ledger)]
 
 
 def _methods(summary: Json) -> Table:
@@ -83,6 +85,60 @@ def _methods(summary: Json) -> Table:
 
 def _settings(config: Json | None) -> str:
     return "" if not config else ", ".join(f"{name} {style.number(value)}" for name, value in config.items())
+
+
+def _ablations(results: Results) -> Table:
+    """Every variation beside the unvaried experiment; no rows where there is none."""
+    records = stats.records(ablation.table(ablation.gather(results)))
+    last: str | None = None
+    rows = []
+    for row in records:
+        first, last = row["variation"] != last, row["variation"]
+        of_epochs = row["kind"] == "method"
+        compared = of_epochs and row["variation"] != records[0]["variation"]
+        signed = _difference(row["difference"], (row["difference_low"], row["difference_high"]))
+        same = compared and row["pairs"] is None
+        rows.append(
+            [
+                row["variation"] if first else "",
+                row["changes"] if first else "",
+                row["name"],
+                style.k_of_n(row["reached"], row["seeds"]),
+                style.rate_interval((row["low"], row["high"])),
+                style.spread(row["median"], (row["median_low"], row["median_high"]), "epochs") if of_epochs else "",
+                "same runs" if same else signed if compared else "",
+                "" if row["pairs"] is None else style.count(row["pairs"]),
+                "" if row["p"] is None else style.p_value(row["p"]),
+            ]
+        )
+    return Table(
+        "Ablations",
+        [
+            "variation",
+            "changes",
+            "method",
+            "reach the goal",
+            "95 %",
+            "epochs",
+            "epochs more than base",
+            "pairs",
+            "p against base",
+        ],
+        rows,
+        "Variations run on the same seeds as the experiment itself, `base`. Epochs more than base: the median of the "
+        "differences over the seeds on which both reach the goal (pairs), with a bootstrap interval. p: McNemar's "
+        "exact test of whether as many seeds reach the goal; it is not corrected for how many variations there are.",
+        words=(0, 1, 2),
+        folded=len(rows) > _FEW_ABLATIONS,
+    )
+
+
+def _difference(value: float | None, bounds: tuple[float | None, float | None]) -> str:
+    """A difference with its sign and interval: +12 [3, 20]."""
+    if value is None:
+        return style.UNKNOWN
+    text = f"{'+' if value > 0 else ''}{style.number(value)}"
+    return text if None in bounds else f"{text} [{', '.join(map(style.number, bounds))}]"
 
 
 def _ladder(results: Results) -> Table:
@@ -206,19 +262,21 @@ def side_by_side(runs: Sequence[Results], names: Sequence[str]) -> Table:
 
 def _column(results: Results) -> dict[str, str]:
     summary = results.summary
-    weak = summary["weak"]
-    pays, clears = weak["pays"], weak["clears"]
-    column = {
-        "pays": sentences.named(pays) if pays else "nothing",
-        "pays on": style.k_of_n(pays["transferred"], pays["pipelines"]) if pays else style.UNKNOWN,
-        "only clears": sentences.named(clears) if clears else "nothing",
-        "undecided": style.count(len(weak["undecided"])),
-    }
+    column = {}
+    if (weak := summary["weak"]) is not None:
+        pays, clears = weak["pays"], weak["clears"]
+        column = {
+            "pays": sentences.named(pays) if pays else "nothing",
+            "pays on": style.k_of_n(pays["transferred"], pays["pipelines"]) if pays else style.UNKNOWN,
+            "only clears": sentences.named(clears) if clears else "nothing",
+            "undecided": style.count(len(weak["undecided"])),
+        }
     for method, record in summary["methods"].items():
         column[f"{method}: reach the goal"] = style.k_of_n(record["reached"], record["seeds"])
         column[f"{method}: seconds"] = sentences.took(record, "seconds")
         column[f"{method}: FLOPs"] = style.flops(record["flops_to_goal"]["median"])
-    column |= {f"times cheaper than scratch, {name}": value for value, name, _ in sentences.speedups(summary)}
+    if weak is not None:
+        column |= {f"times cheaper than scratch, {name}": value for value, name, _ in sentences.speedups(summary)}
     if (study := summary["tradeoff"]) is not None:
         paying_from, least = study["threshold"], study["least_total"]
         column["pays from weak accuracy"] = "no threshold" if paying_from is None else style.accuracy(paying_from)

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from gtsearch.analysis import stats, style
+from gtsearch.analysis.members import base_only
 from gtsearch.analysis.stats import floats
 from gtsearch.results import Results
 
@@ -49,8 +50,8 @@ Row = Mapping[str, Any]
 
 def gather(results: Results) -> pd.DataFrame:
     """The trials, with the threshold the summary names, so that the picture and the text say the same."""
-    study = results.summary.get("tradeoff")
-    return results.trials if study is None else results.trials.assign(paying_from=study["threshold"])
+    study, trials = results.summary["tradeoff"], base_only(results).trials
+    return trials if study is None else trials.assign(paying_from=study["threshold"])
 
 
 def size(frame: pd.DataFrame) -> tuple[float, float]:

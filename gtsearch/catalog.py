@@ -17,16 +17,36 @@ TASKS: dict[str, str] = {
 }
 MODELS: dict[str, str] = {
     "mlp": "gtsearch.models.mlp:MlpSizes",
+    "transformer": "gtsearch.models.transformer:TransformerSizes",
+    "xor_net": "gtsearch.models.xor_net:XorNetSizes",
 }
 METHODS: dict[str, str] = {
     "transfer": "gtsearch.methods.transfer:Transfer",
     "scratch": "gtsearch.methods.scratch:Scratch",
     "lowrank_random": "gtsearch.methods.lowrank_random:LowrankRandom",
     "transfer_shuffled": "gtsearch.methods.transfer_shuffled:TransferShuffled",
+    "onehot": "gtsearch.methods.fixed_onehot:OneHot",
+    "binary": "gtsearch.methods.fixed_binary:Binary",
+    "fourier": "gtsearch.methods.fixed_fourier:Fourier",
+    "random": "gtsearch.methods.fixed_random:Random",
+    "file": "gtsearch.methods.fixed_file:File",
+    "pca": "gtsearch.methods.pca:Pca",
+    "lda": "gtsearch.methods.lda:Lda",
+    "grokfast_ema": "gtsearch.methods.grokfast_ema:GrokfastEma",
+    "grokfast_ma": "gtsearch.methods.grokfast_ma:GrokfastMa",
+    "sphere": "gtsearch.methods.sphere:Sphere",
 }
-SOURCES: dict[str, str] = {}
+SOURCES: dict[str, str] = {
+    "cross_task": "gtsearch.sources:CrossTask",
+    "growth": "gtsearch.sources:Growth",
+}
 OPTIMIZERS: dict[str, str] = {
     "adamw": "gtsearch.optimizers.adamw:AdamW",
+    "adam": "gtsearch.optimizers.adam:Adam",
+    "gd": "gtsearch.optimizers.gd:Gd",
+    "gd_literal": "gtsearch.optimizers.gd:GdLiteral",
+    "muon": "gtsearch.optimizers.borrowed:Muon",
+    "orthograd": "gtsearch.optimizers.borrowed:OrthoGrad",
 }
 LOSSES: dict[str, str] = {
     "cross_entropy": "gtsearch.losses:cross_entropy",
@@ -35,11 +55,22 @@ LOSSES: dict[str, str] = {
     "exponential": "gtsearch.losses:exponential",
     "mse": "gtsearch.losses:mse",
 }
-PROBES: dict[str, str] = {}
+PROBES: dict[str, str] = {
+    "ntk_change": "gtsearch.probes.ntk_change:NtkChange",
+    "weight_norms": "gtsearch.probes.weight_norms:WeightNorms",
+    "embedding_spectrum": "gtsearch.probes.embedding_spectrum:EmbeddingSpectrum",
+    "fourier": "gtsearch.probes.fourier:FourierConcentration",
+    "xor_ratio": "gtsearch.probes.xor_ratio:XorRatio",
+    "separation": "gtsearch.probes.separation:Separation",
+}
 FIGURES: dict[str, str] = {
     "tradeoff": "gtsearch.analysis.tradeoff",
     "dynamics": "gtsearch.analysis.dynamics",
     "ladder": "gtsearch.analysis.ladder",
+    "ablation": "gtsearch.analysis.ablation",
+    "timegap": "gtsearch.analysis.timegap",
+    "probes": "gtsearch.analysis.probes",
+    "embedding": "gtsearch.analysis.embedding",
 }
 MENUS: Mapping[str, dict[str, str]] = {
     "task": TASKS,

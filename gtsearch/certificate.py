@@ -16,28 +16,39 @@ import pandas as pd
 from gtsearch.analysis import stats, tradeoff
 from gtsearch.identity import digest
 from gtsearch.results import SCHEMA
+from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Row, cleared
 from gtsearch.search.policy import Findings, Policy
 from gtsearch.search.target import Confirmation
-from gtsearch.search.weak import Attempt, Candidate, Rung, spent
-from gtsearch.spec import Spec
+from gtsearch.search.weak import Attempt, Candidate, Ladder, Rung, spent
+from gtsearch.spec import BASE, Spec
 
 Json = dict[str, Any]
 
 
-def settle(policy: Policy, rows: Sequence[Row]) -> list[Json]:
+def settle(ablation: Ablation, rows: Sequence[Row]) -> list[Json]:
     """The rows for the tables: what counted for nothing is booked as cancelled, levels never reached are added.
 
     With several workers some members were trained ahead of a need that never came; in a finished search their rows
-    say `cancelled`, so that any number of workers gives the same other rows.
+    say `cancelled`, so that any number of workers gives the same other rows. Where there are variations, each row names
+    those it counts for.
     """
-    findings = policy.findings
     settled = [dict(row) for row in rows]
-    if findings.complete:
-        for row in settled:
-            if row["run_id"] not in policy.board.counted:
-                row |= {"status": "cancelled", "purpose": "cancelled"}
-    return settled + [_unreached(point.weak_row, point.level) for point in findings.points or () if point.row is None]
+    varied = len(ablation.policies) > 1
+    for row in settled:
+        counting = list(ablation.counting(row["run_id"]))
+        if varied:
+            row["variation"] = ",".join(counting) or None
+        if not counting and ablation.is_complete:
+            row |= {"status": "cancelled", "purpose": "cancelled"}
+    unreached: dict[str, Json] = {}
+    for name, policy in ablation.policies.items():
+        for point in policy.findings.points or ():
+            if point.row is None:
+                row = unreached.setdefault(digest([point.weak_row["run_id"], point.level, "unreached"]), {})
+                names = [row["variation"], name] if row else [name]
+                row |= _unreached(point.weak_row, point.level) | {"variation": ",".join(names) if varied else None}
+    return settled + list(unreached.values())
 
 
 def _unreached(weak: Row, level: float) -> Json:
@@ -61,11 +72,30 @@ def _unreached(weak: Row, level: float) -> Json:
     }
 
 
-def summarise(spec: Spec, policy: Policy, trials: pd.DataFrame, error: Exception | None = None) -> Json:
-    """summary.json (design: the run folder), from the search's findings and the settled trials."""
-    findings = policy.findings
-    judged = spec.weak.judge.by == "target"
-    pays = findings.pays if judged else None
+def summarise(ablation: Ablation, trials: pd.DataFrame, error: Exception | None = None) -> Json:
+    """summary.json (design: the run folder), from the search's findings and the settled trials.
+
+    It is that of the experiment as it stands; those of its variations are under `variations`.
+    """
+    varied = len(ablation.policies) > 1
+
+    def own(name: str) -> pd.DataFrame:
+        if not varied:
+            return trials
+        return trials[[name in str(names).split(",") for names in trials["variation"].fillna("")]]
+
+    told = {name: _summarise(policy, own(name), error) for name, policy in ablation.policies.items()}
+    changes = {BASE: {}, **ablation.changes}
+    return told[BASE] | {
+        "complete": ablation.is_complete,
+        "variations": {n: {"changes": changes[n], "summary": told[n]} for n in told} if varied else None,
+    }
+
+
+def _summarise(policy: Policy, trials: pd.DataFrame, error: Exception | None) -> Json:
+    """What one variation found; `trials` are its rows."""
+    findings, spec = policy.findings, policy.spec
+    pays = findings.pays if spec.judged else None
     methods = _methods(spec, policy, trials)
     reference = findings.reference
     return {
@@ -73,10 +103,11 @@ def summarise(spec: Spec, policy: Policy, trials: pd.DataFrame, error: Exception
         "name": spec.name,
         "title": spec.task.title,
         "train_words": spec.task.train_words,
-        "cost": spec.weak.cost,
-        "judge": spec.weak.judge.by,
-        "threshold": spec.weak.goal.val_accuracy,
-        "target_goal": spec.target.goal.val_accuracy,
+        "chance": spec.task.chance,
+        "cost": spec.weak.cost if spec.weak else None,
+        "judge": spec.weak.judge.by if spec.weak else None,
+        "threshold": spec.weak_threshold,
+        "target_goal": spec.target_threshold,
         "complete": findings.complete,
         "error": None if error is None else f"{type(error).__name__}: {error}",
         "scratch_reference": {
@@ -84,43 +115,43 @@ def summarise(spec: Spec, policy: Policy, trials: pd.DataFrame, error: Exception
             "seconds": reference.seconds if reference else None,
             "epochs": reference.epochs if reference else None,
         },
-        "weak": _weak(spec, policy, pays),
+        "weak": _weak(policy, policy.ladder, pays) if policy.ladder else None,
         "methods": methods,
         "speedup": _speedup(spec, policy, trials, methods),
         "tradeoff": _tradeoff(findings, trials),
         "warnings": _warnings(spec, policy),
-        "exit_code": 0 if findings.pays is not None else 1,
+        "exit_code": 0 if findings.pays is not None or (policy.ladder is None and findings.complete) else 1,
     }
 
 
 # -- the weak model -----------------------------------------------------------------------------------------
 
 
-def _weak(spec: Spec, policy: Policy, pays: Confirmation | None) -> Json:
+def _weak(policy: Policy, ladder: Ladder, pays: Confirmation | None) -> Json:
     findings = policy.findings
-    rungs = list(policy.ladder.rungs.values())
+    rungs = list(ladder.rungs.values())
     winner = (pays.candidate if pays else None) or findings.clears
-    ladder = [_rung(policy, rung, pays, winner) for rung in rungs]
+    told = [_rung(findings, ladder, rung, pays, winner) for rung in rungs]
     cheaper = [
         entry
-        for rung, entry in zip(rungs, ladder, strict=True)
-        if entry["verdict"] in ("excluded", "undecided", "clears") and _is_cheaper(policy, rung, winner)
+        for rung, entry in zip(rungs, told, strict=True)
+        if entry["verdict"] in ("excluded", "undecided", "clears") and _is_cheaper(ladder, rung, winner)
     ]
     keys = ("architecture", "params", "configs", "best_val_accuracy", "best_cleared", "gate_seeds")
     entries = [{key: e[key] for key in keys} | {"verdict": e["detail"], "kind": e["verdict"]} for e in cheaper]
     bracket = [{k: v for k, v in entry.items() if k != "kind"} for entry in entries]
-    withdrawn = sum(not c.pays for c in findings.confirmations) if spec.weak.judge.by == "target" else 0
+    withdrawn = sum(not c.pays for c in findings.confirmations) if policy.spec.judged else 0
     return {
         "clears": _clears(findings),
-        "pays": _pays(policy, pays) if pays else None,
+        "pays": _pays(policy, ladder, pays) if pays else None,
         "excluded": [b for b, e in zip(bracket, entries, strict=True) if e["kind"] == "excluded"],
         "undecided": [b for b, e in zip(bracket, entries, strict=True) if e["kind"] != "excluded"],
-        "ladder": ladder,
+        "ladder": told,
         "withdrawn": withdrawn + findings.clears_withdrawn,
     }
 
 
-def _is_cheaper(policy: Policy, rung: Rung, winner: Candidate | None) -> bool:
+def _is_cheaper(ladder: Ladder, rung: Rung, winner: Candidate | None) -> bool:
     """Whether the architecture is, or could be, strictly cheaper than the winner.
 
     By parameters that is known at once. By what training costs every other architecture could be, unless all its
@@ -128,23 +159,25 @@ def _is_cheaper(policy: Policy, rung: Rung, winner: Candidate | None) -> bool:
     """
     if winner is None:
         return True
-    if policy.spec.weak.cost == "params":
+    if ladder.weak.cost == "params":
         return rung.architecture.params < winner.architecture.params
-    return rung.architecture.label != winner.architecture.label and not _clears_for_more(policy, rung, winner)
+    return rung.architecture.label != winner.architecture.label and not _clears_for_more(ladder, rung, winner)
 
 
-def _clears_for_more(policy: Policy, rung: Rung, winner: Candidate | None) -> bool:
+def _clears_for_more(ladder: Ladder, rung: Rung, winner: Candidate | None) -> bool:
     """Whether configs of the architecture pass the gate, and all of them cost at least what the winner costs."""
-    if winner is None or policy.spec.weak.cost == "params":
+    if winner is None or ladder.weak.cost == "params":
         return False
-    own = [c for c in policy.ladder.candidates() if c.architecture.label == rung.architecture.label]
-    return bool(own) and all(policy.ladder.cost(c) >= policy.ladder.cost(winner) for c in own)
+    own = [c for c in ladder.candidates() if c.architecture.label == rung.architecture.label]
+    return bool(own) and all(ladder.cost(c) >= ladder.cost(winner) for c in own)
 
 
-def _rung(policy: Policy, rung: Rung, pays: Confirmation | None, winner: Candidate | None) -> Json:
+def _rung(
+    findings: Findings, ladder: Ladder, rung: Rung, pays: Confirmation | None, winner: Candidate | None
+) -> Json:
     best_gate = rung.best_gate
     accuracies = [float(row["best_val_accuracy"]) for row in rung.rows if row["best_val_accuracy"] is not None]
-    verdict, detail = _verdict(policy, rung, pays, winner)
+    verdict, detail = _verdict(findings, ladder, rung, pays, winner)
     return {
         "architecture": rung.architecture.label,
         "params": rung.architecture.params,
@@ -174,21 +207,22 @@ def _attempt(attempt: Attempt) -> Json:
     }
 
 
-def _verdict(policy: Policy, rung: Rung, pays: Confirmation | None, winner: Candidate | None) -> tuple[str, str]:
+def _verdict(
+    findings: Findings, ladder: Ladder, rung: Rung, pays: Confirmation | None, winner: Candidate | None
+) -> tuple[str, str]:
     """What is said of one architecture, and the sentence that says why."""
-    spec, findings = policy.spec, policy.findings
     label = rung.architecture.label
     if not rung.tried or not rung.rows:
         return "not tried", "not cheaper than the winner" if not rung.tried else "the search ended before it"
     if pays and pays.candidate.architecture.label == label:
         return "pays", f"pays on {_reached(pays)} of {len(pays.rows)} fresh pipelines"
-    gate = spec.weak.gate
+    gate = ladder.weak.gate
     best = rung.best_gate
     if best is not None and best[0] >= gate.at_least:
         verdicts = sorted({attempt.verdict for attempt in rung.attempts})
         tail = f"; of {len(rung.attempts)} tried on the target: {', '.join(verdicts)}" if verdicts else ""
         clears = findings.clears is not None and findings.clears.architecture.label == label
-        if _clears_for_more(policy, rung, winner):
+        if _clears_for_more(ladder, rung, winner):
             return "clears", f"clears on {best[0]} of {best[1]} gate seeds, for more than the winner costs{tail}"
         kind = "clears" if clears or rung.attempts else "undecided"
         return kind, f"clears on {best[0]} of {best[1]} gate seeds{tail}"
@@ -244,7 +278,7 @@ def _reached(confirmation: Confirmation) -> int:
     return sum(row is not None and cleared(row) for row in confirmation.rows)
 
 
-def _pays(policy: Policy, confirmation: Confirmation) -> Json:
+def _pays(policy: Policy, ladder: Ladder, confirmation: Confirmation) -> Json:
     # First tries alone: a pipeline draws weak seeds until one clears, so all its tries say too little of the rate.
     tries = [pipeline.weak_rows[0] for pipeline in confirmation.pipelines]
     k, n = _reached(confirmation), len(confirmation.rows)
@@ -263,9 +297,10 @@ def _pays(policy: Policy, confirmation: Confirmation) -> Json:
         f"total_{policy.target.unit}": total if math.isfinite(total) else None,
         "saving": 1.0 - total / price if price and math.isfinite(total) else None,
         "minimal": not any(
-            _is_cheaper(policy, rung, confirmation.candidate)
-            for rung in policy.ladder.rungs.values()
-            if _verdict(policy, rung, confirmation, confirmation.candidate)[0] in ("undecided", "clears")
+            _is_cheaper(ladder, rung, confirmation.candidate)
+            for rung in ladder.rungs.values()
+            if _verdict(policy.findings, ladder, rung, confirmation, confirmation.candidate)[0]
+            in ("undecided", "clears")
         ),
         "variance": _variance(confirmation),
     }

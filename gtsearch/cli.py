@@ -219,6 +219,32 @@ def spaces() -> None:
 
 
 @app.command()
+def reproduction(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
+) -> None:
+    """Set what the paper printed beside what runs measured, as Markdown.
+
+    One row an experiment that repeats a figure or table; those without a run among RUN say "not run".
+
+    \b
+    Example:
+      gtsearch reproduction runs/* --out docs/reproduction.md
+    """
+    from gtsearch import reading
+    from gtsearch.analysis.reproduction import write_reproduction
+    from gtsearch.results import write_text
+
+    experiments = [(name, reading.read_experiment(name)[0]) for name in reading.experiments()]
+    text = write_reproduction(runs, experiments)
+    if out is None:
+        _say(text.splitlines())
+    else:
+        write_text(out, text)
+        _say([str(out)])
+
+
+@app.command()
 def export(
     run: RunArgument,
     out: Annotated[

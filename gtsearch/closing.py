@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gtsearch.analysis import stats
 from gtsearch.progress import duration
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ Json = Mapping[str, Any]
 
 NAMED = 3
 """How many undecided architectures are named; the rest is counted."""
+VARIED = 8
+"""How many variations are told, the experiment itself among them; the rest is counted."""
 
 
 def closing_lines(summary: Json, ledger: pd.DataFrame, environment: Json, report_path: Path) -> list[str]:
@@ -29,6 +33,7 @@ def closing_lines(summary: Json, ledger: pd.DataFrame, environment: Json, report
     blocks = {
         "weak": _weak(summary),
         "target": _target(summary),
+        "varied": _variations(summary),
         "pays": _tradeoff(summary),
         "warning": iter(summary["warnings"]),
         "report": iter([str(report_path)]),
@@ -43,8 +48,8 @@ def closing_lines(summary: Json, ledger: pd.DataFrame, environment: Json, report
 
 def _experiment(summary: Json, ledger: pd.DataFrame, environment: Json) -> str:
     total = ledger[ledger["purpose"] == "total"]["wall_seconds"].iloc[0]
-    share, workers = summary["train_words"], environment["workers"]
-    title = summary["title"] if fraction is None else f"{summary['title']}, {100 * fraction:g} % train"
+    workers = environment["workers"]
+    title = f"{summary['title']}, {summary['train_words']}, chance {_share(summary['chance'])}"
     device = environment["device"] if environment["device"] == "cpu" else environment["device_names"][0]
     return f"{title} · {workers} {_plural('worker', workers)} · {device} · {duration(total)}"
 
@@ -54,13 +59,23 @@ def _experiment(summary: Json, ledger: pd.DataFrame, environment: Json) -> str:
 
 def _weak(summary: Json) -> Iterator[str]:
     weak = summary["weak"]
-    pays, clears, judged = weak["pays"], weak["clears"], summary["judge"] == "target"
-    threshold = _threshold(summary["threshold"])
+    if weak is None:
+        return
+    if summary["threshold"] is None:
+        yield from _unscreened(weak)
+    else:
+        yield from _screened(weak, _threshold(summary["threshold"]), summary["judge"] == "target")
+    if weak["withdrawn"]:
+        yield f"withdrawn: {weak['withdrawn']} that had passed and then failed on fresh seeds"
+    bracket = " · ".join(filter(None, (_undecided(weak["undecided"]), _excluded(weak["excluded"]))))
+    if bracket:
+        yield bracket
+
+
+def _screened(weak: Json, threshold: str, judged: bool) -> Iterator[str]:
+    pays, clears = weak["pays"], weak["clears"]
     if pays:
-        yield (
-            f"{_model(pays)} · pays on {pays['transferred']} of {pays['pipelines']} fresh pipelines "
-            f"({_interval(pays['pipelines_interval'])}), {pays['cleared']} of {pays['seeds']} weak seeds clear"
-        )
+        yield f"{_model(pays)} · {_pays_on(pays)}, {pays['cleared']} of {pays['seeds']} weak seeds clear"
         if clears and clears["architecture"] != pays["architecture"]:
             why = _why_not(weak["ladder"], clears["architecture"])
             yield (
@@ -77,11 +92,25 @@ def _weak(summary: Json) -> Iterator[str]:
             yield f"nothing that clears pays for the target{why and f': {why}'}"
     else:
         yield f"nothing clears {threshold}: {_best_of(weak['ladder'])}"
-    if weak["withdrawn"]:
-        yield f"withdrawn: {weak['withdrawn']} that had passed and then failed on fresh seeds"
-    bracket = " · ".join(filter(None, (_undecided(weak["undecided"]), _excluded(weak["excluded"]))))
-    if bracket:
-        yield bracket
+
+
+def _unscreened(weak: Json) -> Iterator[str]:
+    """No accuracy was asked of the weak model: every one that trains to its end counts as clear."""
+    pays, clears = weak["pays"], weak["clears"]
+    if pays:
+        yield f"{_model(pays)} · {_pays_on(pays)}; no accuracy was asked of it"
+    elif clears:
+        why = _why_not(weak["ladder"], clears["architecture"])
+        yield f"nothing that was tried pays for the target{why and f'; the smallest: {why}'}"
+    else:
+        yield f"nothing trained to its end: {_best_of(weak['ladder'])}"
+
+
+def _pays_on(pays: Json) -> str:
+    return (
+        f"pays on {pays['transferred']} of {pays['pipelines']} fresh pipelines "
+        f"({_interval(pays['pipelines_interval'])})"
+    )
 
 
 def _model(winner: Json) -> str:
@@ -147,7 +176,7 @@ def _more(count: int) -> str:
 def _target(summary: Json) -> Iterator[str]:
     methods = summary["methods"]
     if not methods:
-        yield "not run: no weak model to start from"
+        yield "not run: no weak model to start from" if summary["weak"] else "not run: the search ended before it"
     goal = _threshold(summary["target_goal"])
     first = [name for name in ("transfer", "scratch") if name in methods]
     order = first + [name for name in methods if name not in first]
@@ -157,8 +186,35 @@ def _target(summary: Json) -> Iterator[str]:
             f"{name:<{max(map(len, order))}}  {times[name]:<{max(map(len, times.values()))}}  "
             f"{methods[name]['reached']} of {methods[name]['seeds']}"
         )
-    if faster := _speedup(summary["speedup"]):
+    faster = _fastest(methods) if summary["weak"] is None else _speedup(summary["speedup"])
+    if faster:
         yield faster
+
+
+def _fastest(methods: Json) -> str:
+    """Which method needs the fewest FLOPs, beside the next; empty where there is none to compare it with."""
+    order = stats.by_speed(methods)
+    if len(methods) < 2 or not order:
+        return ""
+    first = methods[order[0]]
+    if len(order) == 1:
+        return f"{order[0]} is the only one that takes half its seeds there"
+    second = methods[order[1]]
+    ratio = second["flops_to_goal"]["median"] / first["flops_to_goal"]["median"]
+    if stats.told_apart(first, second):
+        return f"{order[0]} is the fastest: {ratio:.1f} times faster than {order[1]}, in FLOPs"
+    return f"{order[0]} has the least median, {ratio:.1f} times below {order[1]}, in FLOPs; their intervals meet"
+
+
+def _variations(summary: Json) -> Iterator[str]:
+    """What each variation's methods came to; beyond a few the rest is counted."""
+    varied = {name: entry["summary"] for name, entry in (summary["variations"] or {}).items()}
+    width = max(map(len, list(varied)[:VARIED]), default=0)
+    for name, own in list(varied.items())[:VARIED]:
+        told = [f"{method} {record['reached']} of {record['seeds']}" for method, record in own["methods"].items()]
+        yield f"{name:<{width}}  {' · '.join(told) or 'not run'}"
+    if len(varied) > VARIED:
+        yield f"{len(varied) - VARIED} more in the report"
 
 
 def _time(method: Json, goal: str) -> str:
@@ -206,8 +262,9 @@ def _tradeoff(summary: Json) -> Iterator[str]:
 
 
 def _share(value: float) -> str:
-    """Two digits without the nought, `.31`; `1.00` stays."""
-    return f"{value:.2f}".removeprefix("0")
+    """Without the nought, two digits or as many as show it: `.31`, `.009`; `1.00` stays."""
+    digits = max(2, -math.floor(math.log10(value))) if value > 0 else 2
+    return f"{value:.{digits}f}".removeprefix("0")
 
 
 def _threshold(value: float) -> str:

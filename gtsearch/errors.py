@@ -23,6 +23,13 @@ class ResultsError(GtsearchError):
     """A run folder, or a file in one, is missing, damaged or of another schema."""
 
 
+class TaskError(GtsearchError, ValueError):
+    """What a task is made of is missing, damaged or unfit: its file, its expression, its download.
+
+    It is a ValueError too: raised while an experiment is read, pydantic says at which key.
+    """
+
+
 class EmbeddingError(GtsearchError):
     """An embedding artefact is damaged, was changed, or must not be used on this split."""
 

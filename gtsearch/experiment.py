@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,17 @@ import torch
 from gtsearch import catalog, certificate, cost, narrative, results
 from gtsearch.closing import closing_lines
 from gtsearch.errors import GtsearchError, ResourcesError, ResultsError
+from gtsearch.identity import canonical
 from gtsearch.journal import Journal
+from gtsearch.models.base import Sizes
 from gtsearch.progress import Display
 from gtsearch.resources import Resources, cores, resources_for
 from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, MembersLog, read_log
+from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Architecture
 from gtsearch.search.policy import Answer, Job, Policy
 from gtsearch.spec import Spec, load_spec
+from gtsearch.tasks.base import Task
 from gtsearch.trainables import failed_row, static_row
 
 SHOW_SECONDS = 0.5
@@ -106,28 +111,49 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
 def check(spec: Spec, workers: int | None = None) -> list[str]:
     """What would run, how many members at most, and an estimate of their cost. Runs nothing."""
     resources = resources_for(spec, workers)
-    return narrative.forecast(spec, architectures(spec), target_architecture(spec), resources.workers)
+    return narrative.forecast(ablation_for(spec, resources.workers))
 
 
 def architectures(spec: Spec) -> list[Architecture]:
-    """The weak architectures of an experiment with their static costs."""
-    measured = [(sizes, cost.of_architecture(sizes, spec.task)) for sizes in spec.weak.model.architectures]
-    return [Architecture(sizes, c.params, c.flops_per_epoch) for sizes, c in measured]
+    """The weak architectures of an experiment with their static costs; none without a weak stage."""
+    sizes = spec.weak.model.architectures if spec.weak else ()
+    return [_architecture(one, spec.weak_task, spec.weak_loss) for one in sizes]
 
 
 def target_architecture(spec: Spec) -> Architecture:
     """The target's architecture with its static cost."""
-    measured = cost.of_architecture(spec.target.model, spec.task)
-    return Architecture(spec.target.model, measured.params, measured.flops_per_epoch)
+    return _architecture(spec.target.model, spec.task, spec.target_loss)
+
+
+def policy_for(spec: Spec, workers: int = 1, job_members: int | None = None, variation: str | None = None) -> Policy:
+    """The search of one experiment (of one variation, where it has several)."""
+    chain = spec.growth.chain if spec.growth else ()
+    links = [_architecture(link.model, spec.task, spec.target_loss) for link in chain]
+    return Policy(spec, architectures(spec), target_architecture(spec), workers, job_members, links, variation)
+
+
+def ablation_for(spec: Spec, workers: int = 1, job_members: int | None = None) -> Ablation:
+    """The searches of all variations of an experiment."""
+    varied = spec.ablate is not None
+    return Ablation(
+        {n: policy_for(s, workers, job_members, n if varied else None) for n, s in spec.variations().items()},
+        spec.ablate.variations() if spec.ablate else {},
+    )
+
+
+@lru_cache(maxsize=4096)
+def _architecture(sizes: Sizes, task: Task, loss: str) -> Architecture:
+    measured = cost.of_architecture(sizes, task, loss)
+    return Architecture(sizes, measured.params, measured.flops_per_epoch)
 
 
 class Conductor:
     """Between the policy and whoever trains: jobs out, rows in, onto the disk, to the policy, to the display."""
 
     def __init__(
-        self, spec: Spec, policy: Policy, log: MembersLog, journal: Journal, display: Display, rows: Sequence[Row]
+        self, policy: Ablation, log: MembersLog, journal: Journal, display: Display, rows: Sequence[Row]
     ) -> None:
-        self.spec, self.policy, self.log, self.journal, self.display = spec, policy, log, journal, display
+        self.policy, self.log, self.journal, self.display = policy, log, journal, display
         self.rows = list(rows)
         self.seen = {row["run_id"] for row in rows if row["status"] != "cancelled"}
         self.jobs: dict[str, Job] = {}
@@ -140,7 +166,7 @@ class Conductor:
         self._asked: Job | Answer | None = None
         self._told: set[str] = set()
         self._shown = 0.0
-        self._flops: dict[tuple[str, int | None], int] = {}
+        self._flops: dict[str, int] = {}
         policy.tell(rows)
         journal.add(rows)
 
@@ -232,14 +258,16 @@ class Conductor:
             return otherwise
 
     def _to_json(self, job: Job) -> dict[str, Any]:
-        if job.stage == "weak":
-            return job.to_json(self.spec, job.architecture.flops_per_epoch)
-        method = job.members[0].method
-        key = (method, job.d_weak)
+        training, identity = job.training, dict(job.members[0].task)
+        if training.method is None:
+            return job.to_json(job.architecture.flops_per_epoch)
+        key = canonical([training.method, training.loss, identity, job.architecture.identity, job.d_weak])
         if key not in self._flops:
-            start = catalog.load("method", method)()
-            self._flops[key] = cost.of_start(job.architecture.sizes, self.spec.task, start, job.d_weak).flops_per_epoch
-        return job.to_json(self.spec, self._flops[key])
+            start = catalog.load("method", training.method["name"])(**training.method)
+            task = catalog.load("task", identity["name"])(**identity)
+            measured = cost.of_start(job.architecture.sizes, task, start, job.d_weak, training.loss)
+            self._flops[key] = measured.flops_per_epoch
+        return job.to_json(self._flops[key])
 
     def _unknown(self) -> dict[str, Any]:
         return {"device": None, "host": None, "threads": None, "dtype": None}
@@ -292,15 +320,9 @@ def _conduct(
     fresh: bool,
 ) -> Run:
     """Searches until the policy is done or somebody stops it; then tables, summary, figures, report."""
-    policy = Policy(
-        spec,
-        architectures(spec),
-        target_architecture(spec),
-        resources.workers,
-        STACKED_MEMBERS if resources.device == "cuda" else None,
-    )
+    policy = ablation_for(spec, resources.workers, STACKED_MEMBERS if resources.device == "cuda" else None)
     with Display(_title(spec, resources), quiet=verbose) as display:
-        conductor = Conductor(spec, policy, log, Journal(folder / "study.log", spec), display, rows)
+        conductor = Conductor(policy, log, Journal(folder / "study.log", spec.variations()), display, rows)
         if not conductor.is_over():
             from gtsearch import tune  # ray is loaded only when something has to run
 
@@ -326,7 +348,7 @@ def _conduct(
 def finish(
     spec: Spec,
     folder: Path,
-    policy: Policy,
+    policy: Ablation,
     rows: Sequence[Row],
     environment: dict[str, Any],
     wall_seconds: float,
@@ -339,7 +361,7 @@ def finish(
     results.write_tables(folder, rows, wall_seconds)
     trials = results.trials_frame(rows)
     ledger = results.ledger_frame(trials, wall_seconds)
-    summary = certificate.summarise(spec, policy, trials, error)
+    summary = certificate.summarise(policy, trials, error)
     results.write_json(folder / SUMMARY, summary)
     loaded = results.load_results(folder)
     report = write_report(loaded)

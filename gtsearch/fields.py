@@ -19,20 +19,23 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     SerializeAsAny,
+    TypeAdapter,
+    ValidationError,
     model_serializer,
     model_validator,
 )
 
 from gtsearch import domains
-from gtsearch.catalog import load, no_such
+from gtsearch.catalog import METHODS, load, no_such
 from gtsearch.domains import Domain
 from gtsearch.errors import SpecError
 from gtsearch.models.base import Sizes
-from gtsearch.problems import Problem, refuse, show, unknown_keys
+from gtsearch.probes.base import Probe
+from gtsearch.problems import Problem, explain, refuse, show, unknown_keys
 from gtsearch.tasks.base import Task
 
 NEEDED_HYPERPARAMETERS = ("lr", "weight_decay", "init_scale")
-_MAY_BE_ZERO = ("weight_decay",)
+_MAY_BE_ZERO = ("weight_decay", "grokfast_lambda")
 _MOST_ARCHITECTURES = 10_000
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -101,6 +104,18 @@ def _sizes(value: Any) -> Any:
     return family.model_validate(dict(value), strict=True)
 
 
+def _probe(value: Any) -> Any:
+    if isinstance(value, str):
+        value = {"name": value}
+    return value if isinstance(value, Probe) else _from_menu("probe", value).model_validate(dict(value), strict=True)
+
+
+def _probe_as_in_yaml(probe: Probe) -> Any:
+    options = probe.model_dump(mode="json", exclude_defaults=True)
+    return probe.name if set(options) <= {"name"} else options
+
+
+ProbeField = Annotated[Probe, BeforeValidator(_probe), PlainSerializer(_probe_as_in_yaml)]
 TaskField = Annotated[SerializeAsAny[Task], BeforeValidator(_task)]
 SizesField = Annotated[SerializeAsAny[Sizes], BeforeValidator(_sizes)]
 
@@ -154,11 +169,11 @@ def _architectures(name: str, sizes: Mapping[str, Any]) -> tuple[Sizes, ...]:
     return tuple({architecture.label: architecture for architecture in every}.values())
 
 
-def _hyperparameters(extra: tuple[str, ...] = ()) -> Callable[[Any], dict[str, Domain]]:
-    """Reads `tune`: the hyperparameters every model needs, and perhaps those of `extra`."""
-    known = (*NEEDED_HYPERPARAMETERS, *extra)
+def _hyperparameters(of_methods: bool) -> Callable[[Any], dict[str, Domain]]:
+    """Reads `tune`: the hyperparameters every model needs, and perhaps those that methods add."""
 
     def read(value: Any) -> dict[str, Domain]:
+        known = (*NEEDED_HYPERPARAMETERS, *(hyperparameters_of_methods() if of_methods else ()))
         if not isinstance(value, Mapping):
             raise ValueError(f"must be a mapping of hyperparameters to domains, not {show(value)}")
         tune, found = {}, []
@@ -178,6 +193,11 @@ def _hyperparameters(extra: tuple[str, ...] = ()) -> Callable[[Any], dict[str, D
     return read
 
 
+def hyperparameters_of_methods() -> tuple[str, ...]:
+    """Hyperparameters that some method of the menu adds to the search, each once."""
+    return tuple(dict.fromkeys(name for method in METHODS for name in load("method", method).searches))
+
+
 def _hyperparameter(name: str, value: Any, known: tuple[str, ...]) -> Domain:
     if name not in known:
         raise ValueError(no_such("hyperparameter", name, known))
@@ -189,8 +209,8 @@ def _hyperparameter(name: str, value: Any, known: tuple[str, ...]) -> Domain:
 
 
 _AsInYaml = PlainSerializer(lambda tune: {name: domain.plain() for name, domain in tune.items()})
-WeakTune = Annotated[dict[str, Domain], PlainValidator(_hyperparameters()), _AsInYaml]
-TargetTune = Annotated[dict[str, Domain], PlainValidator(_hyperparameters(("embedding_scale",))), _AsInYaml]
+WeakTune = Annotated[dict[str, Domain], PlainValidator(_hyperparameters(of_methods=False)), _AsInYaml]
+TargetTune = Annotated[dict[str, Domain], PlainValidator(_hyperparameters(of_methods=True)), _AsInYaml]
 
 
 def _handover(value: Any) -> Any:
@@ -202,6 +222,40 @@ def _handover(value: Any) -> Any:
 
 
 Handover = Annotated[Literal["goal", "best"] | Epochs, BeforeValidator(_handover)]
+
+
+def _accuracy(value: Any) -> Any:
+    if value is None or value in ("none", "above_chance"):
+        return None if value in (None, "none") else value
+    try:
+        return _NUMBER.validate_python(value, strict=True)
+    except ValidationError as error:
+        refuse(explain(error))
+
+
+_NUMBER: TypeAdapter[float] = TypeAdapter(Accuracy)
+GoalAccuracy = Annotated[float | Literal["above_chance"] | None, BeforeValidator(_accuracy)]
+
+
+class GoalSpec(Part):
+    """The validation accuracy to reach and hold over `hold` evaluations in a row, one every `evaluate_every` epochs.
+
+    `above_chance`: the least that guessing would reach with a probability below 1 in 1000. `none`: there is nothing to
+    reach; a run that trains to its end has cleared. A goal that is only a word or a number is its `val_accuracy`.
+    """
+
+    val_accuracy: GoalAccuracy
+    hold: Count = 2
+    evaluate_every: Count = 10
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_its_accuracy(cls, given: Any) -> Any:
+        return given if isinstance(given, GoalSpec | Mapping) else {"val_accuracy": given}
+
+    def threshold(self, task: Task) -> float | None:
+        """The validation accuracy to reach on `task`, in (0, 1), or None where there is none."""
+        return task.above_chance if self.val_accuracy == "above_chance" else self.val_accuracy
 
 
 def _workers(value: Any) -> Any:

@@ -12,17 +12,17 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from gtsearch.search.board import objective
-from gtsearch.spec import Spec
+from gtsearch.spec import BASE, Spec
 
 
 class Journal:
-    """One study an architecture and one a method; a trial is a finished member of the search role.
+    """One study an architecture and one a method (of each variation); a trial is a finished member of the search role.
 
     The value is what the proposals minimise: the share of max_epochs to the goal, above 1 for runs that missed it.
     """
 
-    def __init__(self, path: Path, spec: Spec) -> None:
-        self.spec = spec
+    def __init__(self, path: Path, variations: Mapping[str, Spec]) -> None:
+        self.variations = variations
         path.unlink(missing_ok=True)  # a mirror is made anew from the rows
         # A run that was killed leaves Optuna's lock behind, and waiting for it would be for ever. Whoever holds
         # members.log is alone in the folder.
@@ -38,6 +38,7 @@ class Journal:
 
     def _study(self, row: Mapping[str, Any]) -> optuna.Study:
         name = f"weak {row['architecture']}" if row["stage"] == "weak" else f"target {row['method']}"
+        name = f"{row['variation']}: {name}" if row.get("variation") else name
         if name not in self._studies:
             self._studies[name] = optuna.create_study(
                 study_name=name, storage=self._storage, direction="minimize", load_if_exists=True
@@ -45,7 +46,8 @@ class Journal:
         return self._studies[name]
 
     def _trial(self, row: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
-        space = self.spec.weak.tune if row["stage"] == "weak" else self.spec.method_space(row["method"])
+        spec = self.variations[row.get("variation") or BASE]
+        space = spec.weak.tune if spec.weak and row["stage"] == "weak" else spec.method_space(row["method"])
         seconds = float(row["train_seconds"] or 0.0) + float(row["eval_seconds"] or 0.0)
         trial = optuna.trial.create_trial(
             params=dict(row["hyperparameters"]),

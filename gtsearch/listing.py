@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib.resources
 import io
-import re
 import shutil
 import sys
-import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gtsearch import reading
+from gtsearch import narrative, reading
 from gtsearch.errors import ResultsError
 from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, is_being_written, read_json
 
@@ -41,21 +39,32 @@ def runs(folder: Path) -> list[str]:
     table = Table("run", "when", "state", "weak model", "speed-up", box=box.SIMPLE_HEAD)
     for row in sorted(map(_run, inside), key=lambda row: (row[1], row[0])):
         table.add_row(*map(Text, row))
-    text = io.StringIO()
-    Console(file=text, width=_width(), color_system=None).print(table)
-    return [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
+    return _printed(table)
 
 
 def experiments() -> list[str]:
-    """The experiments that come along: each name, and what the comment at the head of its file says first."""
-    names = reading.experiments()
-    indent = max(map(len, names)) + 2
-    lines = [
-        textwrap.fill(f"{name:<{indent}}{_about(name)}", min(_width(), 110), subsequent_indent=" " * indent)
-        for name in names
-    ]
+    """The experiments that come along: each name, what it shows, and what it costs at most.
+
+    Costs are guesses from FLOPs (`gtsearch check`): searches end long before their budgets where they can.
+    """
+    from gtsearch.experiment import ablation_for  # torch is loaded only where costs are counted
+    from gtsearch.spec import load_spec
+
+    table = Table("experiment", "core-hours at most", "what it shows", box=box.SIMPLE_HEAD)
+    for name in reading.experiments():
+        spec = load_spec(name)
+        hours = narrative.worker_seconds(ablation_for(spec)) / 3600
+        shows = spec.about.shows if spec.about else ""
+        paper = f"{spec.about.paper}: " if spec.about and spec.about.paper else ""
+        table.add_row(Text(name), Text(f"{hours:.1g}" if hours < 10 else f"{hours:,.0f}"), Text(paper + shows))
     folder = importlib.resources.files("gtsearch.search_spaces")
-    return [*lines, f"\nRun one by its name, or copy its file and change it: {folder}"]
+    return [*_printed(table), f"\nRun one by its name, or copy its file and change it: {folder}"]
+
+
+def _printed(table: Table) -> list[str]:
+    text = io.StringIO()
+    Console(file=text, width=_width(), color_system=None).print(table)
+    return [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
 
 
 def _run(folder: Path) -> tuple[str, str, str, str, str]:
@@ -73,7 +82,9 @@ def _run(folder: Path) -> tuple[str, str, str, str, str]:
     return folder.name, when, "done", _weak(summary["weak"]), _speedup(summary["speedup"]["target"])
 
 
-def _weak(weak: Mapping[str, Any]) -> str:
+def _weak(weak: Mapping[str, Any] | None) -> str:
+    if weak is None:
+        return "no weak stage"
     for verdict in ("pays", "clears"):
         if weak[verdict]:
             return f"{weak[verdict]['architecture']} {verdict}"
@@ -84,20 +95,6 @@ def _speedup(ratio: Mapping[str, Any]) -> str:
     if ratio["value"] is None:
         return ""
     return f"{'at least ' if ratio['lower_bound'] else ''}{ratio['value']:.1f} times"
-
-
-def _about(name: str) -> str:
-    """The first sentence of the comment at the head of an experiment's file."""
-    text = (importlib.resources.files("gtsearch.search_spaces") / f"{name}.yaml").read_text(encoding="utf-8")
-    comment = " ".join(_head(text))
-    return re.split(r"(?<=[.:!?]) +(?=[A-Z])", comment, maxsplit=1)[0]
-
-
-def _head(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            return
-        yield line.lstrip("# ").rstrip()
 
 
 def _width() -> int:

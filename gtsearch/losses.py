@@ -39,9 +39,10 @@ def stablemax(outputs: Tensor, y: Tensor) -> Tensor:
     Grows linearly where exp would overflow what float32 resolves (Prieto et al. 2025, "Grokking at the edge of
     numerical stability", equation 7).
     """
-    # Each branch is kept finite where the other is taken, so that no gradient becomes nan.
-    s = torch.where(outputs >= 0, outputs.clamp_min(0.0) + 1.0, 1.0 / (1.0 - outputs.clamp_max(0.0)))
-    return functional.nll_loss(s.log() - s.sum(dim=-1, keepdim=True).log(), y)
+    # s = exp(log s), and log s is finite for every finite z where s itself is not: softmax of log s is s / sum s.
+    # clamp lets the gradient through at 0, where sign(z) log1p|z| would lose it.
+    log_s = torch.where(outputs >= 0, outputs.clamp_min(0.0).log1p(), -(-outputs.clamp_max(0.0)).log1p())
+    return functional.cross_entropy(log_s, y)
 
 
 def mse(outputs: Tensor, y: Tensor) -> Tensor:

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gtsearch.search.board import Architecture, Phase, cleared
-from gtsearch.search.policy import Job, Policy, ranked
+from gtsearch.search.ablation import Ablation
+from gtsearch.search.board import Phase, cleared
+from gtsearch.search.policy import Job, Policy
 from gtsearch.search.proposals import budget
-from gtsearch.spec import Spec
+from gtsearch.spec import BASE
 
 PHASES = {
     Phase.SCRATCH: "scratch reference",
@@ -21,7 +22,7 @@ PHASES = {
 }
 
 _WHY = {
-    ("weak", "search"): "configs of {architecture} on one seed: which clear {weak_goal:.2f}?",
+    ("weak", "search"): "configs of {architecture} on one seed{weak_goal}",
     ("weak", "gate"): "configs of {architecture} that cleared, on {gate_seeds} more seeds",
     ("weak", "probe"): "a later snapshot of {architecture}, since the first did not pay",
     ("weak", "report"): "{architecture} on fresh seeds, for the claim",
@@ -34,26 +35,28 @@ _WHY = {
 }
 
 
-def state(policy: Policy, jobs: Iterable[Job]) -> dict[str, Any]:
+def state(ablation: Ablation, jobs: Iterable[Job]) -> dict[str, Any]:
     """`phase`, `why`, `best` and `remaining_seconds` for the display."""
+    name, policy = ablation.current
     running = sorted(jobs, key=lambda job: job.phase)
     phase, why = "", ""
     if running:
         job = running[0]
-        member = job.members[0]
-        phase = PHASES[job.phase]
+        member, spec = job.members[0], policy.spec
+        phase = PHASES[job.phase] + (f" of variation `{job.variation}`" if job.variation else "")
+        asked = "" if spec.weak_threshold is None else f": which clear {spec.weak_threshold:.2f}?"
         why = _WHY[member.stage, member.role].format(
             architecture=member.architecture.label,
             method=member.method,
-            weak_goal=policy.spec.weak.goal.val_accuracy,
-            target_goal=policy.spec.target.goal.val_accuracy,
-            gate_seeds=policy.spec.weak.gate.seeds,
+            weak_goal=asked,
+            target_goal=spec.target_threshold,
+            gate_seeds=spec.weak.gate.seeds if spec.weak else 0,
         )
     return {
         "phase": phase,
         "why": why,
         "best": _best(policy),
-        "remaining_seconds": _remaining(policy),
+        "remaining_seconds": _remaining(ablation) if name == list(ablation.policies)[-1] else None,
     }
 
 
@@ -65,7 +68,7 @@ def _best(policy: Policy) -> str:
         parts.append(f"scratch {found.reference.epochs:g} epochs")
     if found.pays is not None:
         parts.append(f"{found.pays.candidate.architecture.label} pays")
-    else:
+    elif policy.ladder:
         candidates = policy.ladder.candidates()
         if candidates:
             label = candidates[0].architecture.label
@@ -77,19 +80,28 @@ def _best(policy: Policy) -> str:
     return " · ".join(parts)
 
 
-def _remaining(policy: Policy) -> float | None:
+def _remaining(ablation: Ablation) -> float | None:
     """Seconds of what is known to be ahead, if every wanted member takes as long as it may; None while climbing.
 
     How far the ladder has to be climbed nobody knows, so nothing is promised before the winner is found.
     """
+    policy = ablation.current[1]
     found = policy.findings
-    if found.pays is None and found.chosen is None:
+    if policy.ladder and found.pays is None and found.chosen is None:
         return None
     return policy.remaining_seconds() / policy.workers
 
 
-def news(policy: Policy) -> list[str]:
+def news(ablation: Ablation) -> list[str]:
     """Every verdict so far, one sentence each, in the order of the story; the display shows those it has not shown."""
+    told = []
+    for name, policy in ablation.policies.items():
+        prefix = "" if name == BASE else f"{name}: "
+        told += [prefix + line for line in _news(policy)]
+    return told
+
+
+def _news(policy: Policy) -> list[str]:
     found = policy.findings
     lines = []
     if found.reference is not None:
@@ -98,7 +110,7 @@ def news(policy: Policy) -> list[str]:
         median = f"median {epochs:g} epochs" if epochs is not None else "censored"
         lines.append(f"scratch confirmed: {reached} of {len(found.reference.rows)} seeds reach the goal, {median}")
     withdrawn = {c.candidate.key for c in found.confirmations if found.pays is None or c is not found.pays}
-    for rung in policy.ladder.rungs.values():
+    for rung in policy.ladder.rungs.values() if policy.ladder else ():
         label = rung.architecture.label
         for attempt in rung.attempts:
             config = ", ".join(f"{name} {value:.3g}" for name, value in attempt.candidate.hyperparameters.items())
@@ -117,47 +129,73 @@ def news(policy: Policy) -> list[str]:
     return lines
 
 
-def forecast(spec: Spec, weak: Sequence[Architecture], target: Architecture, workers: int) -> list[str]:
+def forecast(ablation: Ablation) -> list[str]:
     """What a run would do and cost at most, stage by stage; nothing is run.
 
     Seconds are guesses from FLOPs, and every search may end long before its budget.
     """
-    policy = Policy(spec, weak, target, workers)
-    order = ranked(weak, spec.weak.cost)
-    first, last = order[0], order[-1]
-    configs = policy.ladder.total
-    seconds = {a.label: policy.estimate_epochs_seconds(a, spec.weak.budget.max_epochs) for a in order}
-    target_seconds = policy.estimate_epochs_seconds(target, spec.target.budget.max_epochs)
+    lines, _ = _forecast(ablation.base)
+    rest = [name for name in ablation.policies if name != BASE]
+    if rest:
+        lines.append(f"variations: {len(rest)} beside it on the same seeds: {', '.join(rest)}")
+    return [
+        *lines,
+        f"in all about {worker_seconds(ablation) / ablation.workers / 60:,.1f} minutes at most on {ablation.workers} workers, by a guess "
+        "from FLOPs; gates, probes and withdrawn winners apart",
+    ]
+
+
+def worker_seconds(ablation: Ablation) -> float:
+    """What a run costs at most, by a guess from FLOPs; gates, probes and withdrawn winners apart."""
+    return sum(_forecast(policy)[1] for policy in ablation.policies.values())
+
+
+def _forecast(policy: Policy) -> tuple[list[str], float]:
+    """The lines of one experiment, and worker-seconds at most."""
+    spec, ladder, target = policy.spec, policy.ladder, policy.target.architecture
+    task, goal = spec.task, spec.target_threshold
+    methods = spec.target.methods
     per_method = budget(spec.method_space("scratch"), spec.target.search, policy.target.configs())
-    finals = spec.target.gate.configs * spec.target.gate.seeds
-    methods = len(spec.target.methods)
+    finals = spec.target.gate.configs * spec.target.gate.seeds if per_method > 1 else 0
     members = Counter(
         {
-            "weak search": configs * len(order),
-            "target search": methods * (per_method + finals),
-            "report": methods * spec.report.seeds + spec.report.seeds,
+            "target search": len(methods) * ((per_method if per_method > 1 else 0) + finals),
+            "report": len(methods) * spec.report.seeds + (spec.report.seeds if ladder else 0),
         }
     )
-    if spec.tradeoff is not None:
-        members["trade-off"] = spec.tradeoff.seeds * (1 + len(spec.tradeoff.weak_accuracy))
-    weak_cost = sum(configs * seconds[a.label] for a in order)
-    target_cost = (sum(members.values()) - members["weak search"]) * target_seconds
     lines = [
-        f"{spec.name}: {spec.task.title}, {spec.task.n_examples} examples, "
-        f"{'/'.join(map(str, spec.task.part_sizes))} for training, validation and test; chance {spec.task.chance:.3g}",
-        f"weak: {len(order)} architectures by {spec.weak.cost}, from {first.label} ({first.params} parameters) to "
-        f"{last.label} ({last.params}); {configs} configs each, {spec.weak.gate.seeds} gate seeds for each that "
-        f"clears {spec.weak.goal.val_accuracy:g}; "
-        + (
-            f"the target judges up to {spec.weak.judge.candidates_per_architecture} candidates of each"
-            if spec.weak.judge.by == "target"
-            else "no judge"
-        ),
-        f"target: {target.label} ({target.params} parameters); {', '.join(spec.target.methods)}; "
-        f"{per_method} configs each, {spec.report.seeds} fresh pipelines for what is claimed",
-        "members at most, gates and probes apart: " + ", ".join(f"{n} {name}" for name, n in members.items()),
-        f"worker-seconds at most, by a guess from FLOPs: {weak_cost:,.0f} on the ladder if it is climbed to the top, "
-        f"{target_cost:,.0f} on the target if nothing ends early; on {workers} workers about "
-        f"{(weak_cost + target_cost) / workers / 60:,.0f} minutes, gates, probes and withdrawn winners apart",
+        f"{spec.name}: {task.title}, {task.n_examples} examples, "
+        f"{'/'.join(map(str, task.part_sizes))} for training, validation and test; chance {task.chance:.3g}"
     ]
-    return lines
+    weak_cost = 0.0
+    if ladder is not None:
+        weak, order = ladder.weak, ladder.architectures
+        first, last = order[0], order[-1]
+        members["weak search"] = ladder.total * len(order)
+        if spec.tradeoff is not None:
+            members["trade-off"] = spec.tradeoff.seeds * (1 + len(spec.tradeoff.weak_accuracy))
+        epochs = weak.budget.max_epochs
+        weak_cost = sum(ladder.total * policy.estimate_epochs_seconds(a, epochs) for a in order)
+        threshold = spec.weak_threshold
+        lines.append(
+            f"weak: {len(order)} architectures by {weak.cost}, from {first.label} ({first.params} parameters) to "
+            f"{last.label} ({last.params}); {ladder.total} configs each, {weak.gate.seeds} gate seeds for each "
+            + ("(no accuracy is asked for); " if threshold is None else f"that clears {threshold:.3g}; ")
+            + (
+                f"the target judges up to {weak.judge.candidates_per_architecture} candidates of each"
+                if spec.judged
+                else "no judge"
+            )
+        )
+    longest = policy.estimate_epochs_seconds(target, spec.target.budget.max_epochs)
+    target_cost = (sum(members.values()) - members["weak search"]) * longest
+    lines += [
+        f"target: {target.label} ({target.params} parameters) to {goal:.3g}; {', '.join(methods)}; "
+        f"{per_method} configs each, {spec.report.seeds} fresh "
+        f"{'pipelines' if ladder else 'seeds'} for what is claimed",
+        "members at most, gates and probes apart: " + ", ".join(f"{n} {name}" for name, n in members.items() if n),
+        f"worker-seconds at most, by a guess from FLOPs: "
+        + (f"{weak_cost:,.0f} on the ladder if it is climbed to the top, " if ladder else "")
+        + f"{target_cost:,.0f} on the target if nothing ends early",
+    ]
+    return lines, weak_cost + target_cost

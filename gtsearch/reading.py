@@ -10,12 +10,13 @@ import importlib.resources
 import math
 import re
 from collections.abc import Mapping, Sequence
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gtsearch.catalog import no_such
+from gtsearch.catalog import nearest, no_such
 from gtsearch.errors import SpecError
 from gtsearch.problems import Place, Problem, one_line, path_of, refuse, show
 
@@ -73,9 +74,25 @@ for _kind, _pattern, _first in (
 
 
 def experiments() -> list[str]:
-    """The names of the experiments that come along, sorted."""
-    files = importlib.resources.files("gtsearch.search_spaces").iterdir()
-    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+    """The names of the experiments that come along, those in folders last, e.g. `modadd`, `paper/fig6a`."""
+    return sorted(_files(), key=lambda name: (name.count("/"), name))
+
+
+def _files() -> dict[str, Traversable]:
+    """Name -> file of every experiment that comes along."""
+    top = importlib.resources.files("gtsearch.search_spaces")
+    folders = [("", top), *((f"{f.name}/", f) for f in top.iterdir() if f.is_dir())]
+    return {
+        prefix + file.name.removesuffix(".yaml"): file
+        for prefix, folder in folders
+        for file in folder.iterdir()
+        if file.name.endswith(".yaml")
+    }
+
+
+def text_of(name: str) -> str:
+    """The text of an experiment that comes along."""
+    return _files()[name].read_text("utf-8")
 
 
 def read_experiment(path: str | Path) -> tuple[dict[str, Any], Sources]:
@@ -129,6 +146,16 @@ def override(content: dict[str, Any], sources: Sources, settings: Sequence[str])
         sources[path] = "from --set"
 
 
+def override_values(content: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Writes every `{"weak.goal.val_accuracy": 0.5}` of `changes` into `content`.
+
+    Raises:
+        SpecError: a path leads through what is no mapping.
+    """
+    for path, value in changes.items():
+        _put(content, path.split("."), value)
+
+
 def plain(value: Any, place: Place = ()) -> Any:
     """A copy of `value` in mappings, lists, text, numbers, truth values and None.
 
@@ -166,17 +193,19 @@ def _mistake(message: str, path: str = "") -> SpecError:
 def _text_of(path: str | Path) -> tuple[str, str]:
     """A name for messages, and the text."""
     file = Path(path)
-    bare = str(path) == file.name and file.suffix not in (".yaml", ".yml")
-    if bare and file.name in experiments():
-        name = f"{file.name}.yaml"
-        return name, importlib.resources.files("gtsearch.search_spaces").joinpath(name).read_text("utf-8")
+    bare = file.suffix not in (".yaml", ".yml") and not file.is_absolute() and len(file.parts) <= 2 and not file.exists()
+    if bare and file.as_posix() in experiments():
+        return f"{file.name}.yaml", text_of(file.as_posix())
     try:
         return file.name, file.read_bytes().decode("utf-8")
     except FileNotFoundError as error:
-        if bare:
+        if bare and len(file.parts) == 1:
             what = no_such("experiment", file.name, experiments())
             raise _mistake(f"{what}; the name of a file ends in .yaml") from error
-        raise _mistake(f"there is no file `{path}`; give a YAML file, or one of {', '.join(experiments())}") from error
+        known = "a name that `gtsearch spaces` lists"
+        near = nearest(file.as_posix(), experiments())
+        hint = f"; did you mean `{near}`?" if near else ""
+        raise _mistake(f"there is no file `{path}`{hint}; give a YAML file, or {known}") from error
     except UnicodeDecodeError as error:
         raise _mistake(f"`{path}` is not text in UTF-8 (byte {error.start}); give a YAML file") from error
     except (OSError, ValueError) as error:

@@ -52,14 +52,14 @@ TRIALS: dict[str, str] = {
     "method": TEXT,  # `weak`, or how the target started: `transfer`, `scratch`, ...
     "role": TEXT,  # of ROLES
     "purpose": TEXT,  # of PURPOSES
-    "variation": TEXT,  # what was varied on purpose, if anything
+    "variation": TEXT,  # the variations whose answer the row counts for, comma-joined; null without `ablate`
     "task": TEXT,
     "split_seed": WHOLE,
     "architecture": TEXT,  # label such as mlp-d4-w16-L2
     "model": TEXT,
     "d_embed": WHOLE,
     "width": WHOLE,
-    "depth": WHOLE,
+    "depth": WHOLE,  # weight matrices of an mlp after its embedding, layers of a transformer
     "params": WHOLE,  # trainable numbers
     "config_id": TEXT,  # hash of architecture and hyperparameters
     "lr": REAL,
@@ -110,13 +110,21 @@ CURVES: dict[str, str] = {
     "epoch": WHOLE,
     "train_seconds": REAL,
     "train_flops": REAL,
-    "train_loss": REAL,  # mean cross-entropy; null where it was not finite
+    "train_loss": REAL,  # mean over the training examples; null where it was not finite
     "train_accuracy": REAL,
     "val_loss": REAL,
     "val_accuracy": REAL,
     "test_accuracy": REAL,  # of report members, while the goal is being held or at the end; else null
 }
 """One row an evaluation of a member."""
+
+PROBES: dict[str, str] = {
+    "run_id": TEXT,
+    "epoch": WHOLE,
+    "probe": TEXT,  # name of the number
+    "value": REAL,  # null where it was not finite
+}
+"""One row a number that a probe read at an evaluation; report members only."""
 
 LEDGER: dict[str, str] = {
     "purpose": TEXT,  # of PURPOSES, or `total`
@@ -130,7 +138,7 @@ LEDGER: dict[str, str] = {
 }
 """What everything cost: one row a purpose and method, and `total`."""
 
-TABLES: dict[str, dict[str, str]] = {"trials": TRIALS, "curves": CURVES, "ledger": LEDGER}
+TABLES: dict[str, dict[str, str]] = {"trials": TRIALS, "curves": CURVES, "probes": PROBES, "ledger": LEDGER}
 
 _ARROW = {TEXT: pa.string(), WHOLE: pa.int64(), REAL: pa.float64(), FLAG: pa.bool_()}
 _PANDAS = {_ARROW[TEXT]: pd.StringDtype(), _ARROW[WHOLE]: pd.Int64Dtype(), _ARROW[REAL]: pd.Float64Dtype()} | {
@@ -278,6 +286,22 @@ def curves_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return _frame("curves", columns)
 
 
+def probes_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """One row a number, columns and dtypes as in PROBES, from the members' `probed` lists.
+
+    Raises:
+        ResultsError: a value does not fit its column.
+    """
+    numbers = [
+        {"run_id": row["run_id"], "epoch": point["epoch"], "probe": name, "value": value}
+        for row in rows
+        for point in row.get("probed") or ()
+        for name, value in point.items()
+        if name != "epoch"
+    ]
+    return _frame("probes", _column_by_column(numbers, PROBES))
+
+
 def ledger_frame(trials: pd.DataFrame, wall_seconds: float) -> pd.DataFrame:
     """What a run spent, columns and dtypes as in LEDGER.
 
@@ -299,13 +323,18 @@ def ledger_frame(trials: pd.DataFrame, wall_seconds: float) -> pd.DataFrame:
 
 
 def write_tables(folder: Path, rows: Sequence[Row], wall_seconds: float) -> None:
-    """Writes trials, curves and ledger (parquet) of these members into `folder`, each whole or not at all.
+    """Writes trials, curves, probes and ledger (parquet) of these members into `folder`, each whole or not at all.
 
     Raises:
         ResultsError: a value does not fit its column.
     """
     trials = trials_frame(rows)
-    frames = {"trials": trials, "curves": curves_frame(rows), "ledger": ledger_frame(trials, wall_seconds)}
+    frames = {
+        "trials": trials,
+        "curves": curves_frame(rows),
+        "probes": probes_frame(rows),
+        "ledger": ledger_frame(trials, wall_seconds),
+    }
     for name, frame in frames.items():
         table = pa.Table.from_pandas(frame, schema=_schema(name), preserve_index=False)
         with _beside(folder / f"{name}.parquet") as partial:
@@ -360,11 +389,12 @@ def _to_pandas(table: pa.Table) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Results:
-    """A finished run: its tables (columns as in TRIALS, CURVES, LEDGER), summary, environment and experiment."""
+    """A finished run: its tables (columns as in TRIALS, CURVES, PROBES, LEDGER), summary, environment and experiment."""
 
     folder: Path
     trials: pd.DataFrame
     curves: pd.DataFrame
+    probes: pd.DataFrame
     ledger: pd.DataFrame
     summary: dict[str, Any]
     environment: dict[str, Any]
@@ -386,6 +416,7 @@ def load_results(folder: str | Path) -> Results:
         folder=folder,
         trials=_read_table(folder, "trials"),
         curves=_read_table(folder, "curves"),
+        probes=_read_table(folder, "probes"),
         ledger=_read_table(folder, "ledger"),
         summary=read_json(folder / SUMMARY),
         environment=read_json(folder / ENVIRONMENT),

@@ -6,6 +6,7 @@ where (the YAML path), the rule, the value and what to do. Trains nothing and re
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from gtsearch import domains, reading
-from gtsearch.catalog import METHODS, OPTIMIZERS, load, no_such
+from gtsearch.catalog import LOSSES, METHODS, OPTIMIZERS, load, no_such
 from gtsearch.domains import Domain
 from gtsearch.errors import SpecError
 from gtsearch.fields import (
@@ -23,10 +24,12 @@ from gtsearch.fields import (
     Accuracy,
     Count,
     Epochs,
+    GoalSpec,
     Gpus,
     Handover,
     ModelSpace,
     Part,
+    ProbeField,
     SizesField,
     Start,
     TargetTune,
@@ -34,10 +37,18 @@ from gtsearch.fields import (
     WeakTune,
     Workers,
 )
+from gtsearch.losses import misfit
 from gtsearch.methods.base import Method
-from gtsearch.problems import Place, Problem, explain, one_line, show
+from gtsearch.models.base import Sizes
+from gtsearch.probes.base import Probe
+from gtsearch.problems import Place, Problem, explain, one_line, show, unknown_keys
+from gtsearch.sources import CrossTask, Growth, SourceField
+from gtsearch.tasks.base import Task
 
 Search = Literal["tpe", "random", "grid"]
+BASE = "base"
+"""What the experiment itself is called among its variations."""
+_VARIED = ("task", "weak", "target", "report", "tradeoff")
 
 
 def _more_than_given(low: str, demanded: int, high: str, given: int, place: Place = ()) -> Iterator[Problem]:
@@ -47,9 +58,11 @@ def _more_than_given(low: str, demanded: int, high: str, given: int, place: Plac
         )
 
 
-def _unknown_optimizer(name: str) -> Iterator[Problem]:
-    if name not in OPTIMIZERS:
-        yield Problem(("optimizer",), no_such("optimizer", name, OPTIMIZERS))
+def _unknown(optimizer: str, loss: str | None) -> Iterator[Problem]:
+    if optimizer not in OPTIMIZERS:
+        yield Problem(("optimizer",), no_such("optimizer", optimizer, OPTIMIZERS))
+    if loss is not None and loss not in LOSSES:
+        yield Problem(("loss",), no_such("loss", loss, LOSSES))
 
 
 def _out_of_time(goal: GoalSpec, max_epochs: int) -> Iterator[Problem]:
@@ -83,12 +96,18 @@ def _bad_starts(starts: Sequence[Start], space: Mapping[str, Domain], place: Pla
                 yield Problem((*place, i, name), f"must lie in the domain {domain}, not at {value:g}; widen the domain")
 
 
-class GoalSpec(Part):
-    """The validation accuracy to reach and hold over `hold` evaluations in a row, one every `evaluate_every` epochs."""
+class About(Part):
+    """What an experiment shows, and what it stands for.
 
-    val_accuracy: Accuracy
-    hold: Count = 2
-    evaluate_every: Count = 10
+    Attributes:
+        shows: one sentence for `gtsearch spaces`.
+        paper: the figure or table of the paper it repeats, e.g. `Fig. 6a`; none for our own.
+        printed: what the paper prints for it.
+    """
+
+    shows: str
+    paper: str | None = None
+    printed: str | None = None
 
 
 class WeakBudget(Part):
@@ -134,6 +153,7 @@ class WeakSpec(Part):
     cost: Literal["params", "flops", "seconds"] = "params"
     model: ModelSpace
     optimizer: str = "adamw"
+    loss: str | None = None
     search: Search = "tpe"
     tune: WeakTune
     start_from: list[Start] = Field(default_factory=list)
@@ -143,7 +163,7 @@ class WeakSpec(Part):
     judge: Judge = Judge()
 
     def problems(self) -> Iterator[Problem]:
-        yield from _unknown_optimizer(self.optimizer)
+        yield from _unknown(self.optimizer, self.loss)
         yield from _out_of_time(self.goal, self.budget.max_epochs)
         yield from _not_for_a_grid(self.search, self.tune)
         yield from _bad_starts(self.start_from, self.tune, ("start_from",))
@@ -180,7 +200,10 @@ class TargetSpec(Part):
     goal: GoalSpec
     model: SizesField
     optimizer: str = "adamw"
+    loss: str | None = None
     methods: list[str] = Field(default_factory=lambda: ["transfer", "scratch"])
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    embedding_from: SourceField | None = None
     search: Search = "tpe"
     tune: TargetTune
     start_from: dict[str, list[Start]] = Field(default_factory=dict)
@@ -189,20 +212,49 @@ class TargetSpec(Part):
 
     def method_space(self, method: str) -> dict[str, Domain]:
         """What is searched for `method`: `tune`, with the scale of A for the methods that have an A, else without."""
-        searched: type[Method] = load("method", method)
+        searched = self.method(method)
         needed = {name: domain for name, domain in self.tune.items() if name in NEEDED_HYPERPARAMETERS}
         added = {name: self.tune.get(name, domains.parse(default)) for name, default in searched.searches.items()}
         return {**needed, **added}
 
+    def method(self, name: str) -> Method:
+        """The method called `name` with its options of this experiment."""
+        found: Method = load("method", name)(name=name, **self.options.get(name, {}))
+        return found
+
     def problems(self) -> Iterator[Problem]:
-        yield from _unknown_optimizer(self.optimizer)
+        yield from _unknown(self.optimizer, self.loss)
         yield from _out_of_time(self.goal, self.budget.max_epochs)
-        bad_methods = list(self._bad_methods())
+        bad_methods = [*self._bad_methods(), *self._bad_options()]
         yield from bad_methods
         if not bad_methods:
             spaces = {method: self.method_space(method) for method in self.methods}
-            yield from _not_for_a_grid(self.search, {**self.tune, **spaces["transfer"]})
+            yield from _not_for_a_grid(self.search, {n: d for space in spaces.values() for n, d in space.items()})
             yield from self._starts_out_of(spaces)
+            yield from self._searched_by_none(spaces)
+
+    def _searched_by_none(self, spaces: Mapping[str, Mapping[str, Domain]]) -> Iterator[Problem]:
+        known = {name for space in spaces.values() for name in space}
+        for name in self.tune:
+            # The scale of A may stand in an experiment from which the methods with an A were taken out.
+            if name not in known and name != "embedding_scale":
+                rule = f"no method of {', '.join(self.methods)} has this hyperparameter"
+                yield Problem(("tune", name), f"{rule}; add the one that has it, or take it out")
+
+    def _bad_options(self) -> Iterator[Problem]:
+        for name, options in self.options.items():
+            if name not in METHODS or name not in self.methods:
+                yield Problem(("options", name), no_such("method", name, self.methods))
+                continue
+            method: type[Method] = load("method", name)
+            unknown = list(unknown_keys(options, [key for key in method.model_fields if key != "name"]))
+            yield from (Problem(("options", name, *problem.place), problem.text) for problem in unknown)
+            if not unknown:
+                try:
+                    method(name=name, **options)
+                except ValidationError as error:
+                    found = explain(error)
+                    yield from (Problem(("options", name, *problem.place), problem.text) for problem in found)
 
     def _starts_out_of(self, spaces: Mapping[str, Mapping[str, Domain]]) -> Iterator[Problem]:
         for method, starts in self.start_from.items():
@@ -217,9 +269,8 @@ class TargetSpec(Part):
                 yield Problem(("methods", i), no_such("method", method, METHODS))
             elif method in self.methods[:i]:
                 yield Problem(("methods", i), f"the method `{method}` stands twice; take one out")
-        for method, why in (("transfer", "it is what is searched for"), ("scratch", "it is the reference")):
-            if method not in self.methods:
-                yield Problem(("methods",), f"`{method}` is missing: {why}; add it")
+        if "scratch" not in self.methods:
+            yield Problem(("methods",), "`scratch` is missing: it is the reference; add it")
 
 
 class ReportSpec(Part):
@@ -255,17 +306,117 @@ class ResourcesSpec(Part):
     gpus_per_trial: Gpus = "auto"
 
 
+class AblateSpec(Part):
+    """Named variations of the experiment, run beside it in one run folder on the same seeds.
+
+    Attributes:
+        design: `one_at_a_time` changes one entry of `vary` at a time; `crossed` runs every combination of them.
+        vary: name -> {YAML path: value}. Where a value is a list, each of its values is a variation of its own; lists
+            of one name go in step.
+    """
+
+    design: Literal["one_at_a_time", "crossed"] = "one_at_a_time"
+    vary: dict[str, dict[str, Any]]
+
+    def problems(self) -> Iterator[Problem]:
+        if not self.vary:
+            yield Problem(("vary",), "is empty; name a variation, or leave out `ablate`")
+        for name, changes in self.vary.items():
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,47}", name) or name == BASE:
+                rule = "a name has at most 48 letters, digits, spaces, `.`, `_`, `+` or `-`, and is not `base`"
+                yield Problem(("vary", name), f"{rule}; rename it")
+            if not changes:
+                yield Problem(("vary", name), "changes nothing; give it a YAML path and a value")
+            for path in changes:
+                if path.split(".")[0] not in _VARIED:
+                    rule = f"varies one of {', '.join(_VARIED)}, not {show(path)}"
+                    yield Problem(("vary", name, path), f"{rule}; the seed stays, so that variations are paired")
+            lengths = {len(value) for value in changes.values() if isinstance(value, list)}
+            if len(lengths) > 1 or 0 in lengths:
+                rule = f"its lists go in step and must be equally long, not {', '.join(map(str, sorted(lengths)))}"
+                yield Problem(("vary", name), f"{rule}; give each as many values")
+
+    def variations(self) -> dict[str, dict[str, Any]]:
+        """Name -> {YAML path: value} of every variation, in order."""
+        levels = [_levels(name, changes) for name, changes in self.vary.items()]
+        if self.design == "one_at_a_time":
+            return {name: changes for level in levels for name, changes in level}
+        crossed: dict[str, dict[str, Any]] = {}
+        for combination in itertools.product(*levels):
+            changes = {path: value for _, own in combination for path, value in own.items()}
+            crossed[" ".join(name for name, _ in combination)] = changes
+        return crossed
+
+
+def _levels(name: str, changes: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    lists = [value for value in changes.values() if isinstance(value, list)]
+    if not lists:
+        return [(name, dict(changes))]
+    return [
+        (
+            f"{name} {reading.in_one_line(lists[0][i])}",
+            {path: value[i] if isinstance(value, list) else value for path, value in changes.items()},
+        )
+        for i in range(len(lists[0]))
+    ]
+
+
 class Spec(Part):
     """One experiment, checked. Equal files give equal specs, whatever they leave to the defaults."""
 
     name: str
+    about: About | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     task: TaskField
-    weak: WeakSpec
+    weak: WeakSpec | None = None
     target: TargetSpec
     report: ReportSpec = ReportSpec()
     tradeoff: TradeoffSpec | None = None
+    probes: list[ProbeField] = Field(default_factory=list)
+    ablate: AblateSpec | None = None
     resources: ResourcesSpec = ResourcesSpec()
+
+    @property
+    def weak_task(self) -> Task:
+        """What the weak models are trained on: the task itself, or another one whose embedding is carried over."""
+        source = self.target.embedding_from
+        return source.task if isinstance(source, CrossTask) else self.task
+
+    @property
+    def growth(self) -> Growth | None:
+        """The chain of models between the weak one and the target, if there is one."""
+        source = self.target.embedding_from
+        return source if isinstance(source, Growth) else None
+
+    @property
+    def weak_threshold(self) -> float | None:
+        """The validation accuracy a weak model must reach; None where there is no screen, or no weak stage."""
+        return self.weak.goal.threshold(self.weak_task) if self.weak else None
+
+    @property
+    def target_threshold(self) -> float:
+        """The validation accuracy the target must reach."""
+        threshold = self.target.goal.threshold(self.task)
+        assert threshold is not None, "checked below"
+        return threshold
+
+    @property
+    def weak_loss(self) -> str:
+        return (self.weak.loss if self.weak else None) or self.weak_task.default_loss
+
+    @property
+    def target_loss(self) -> str:
+        return self.target.loss or self.task.default_loss
+
+    @property
+    def weak_probes(self) -> list[Probe]:
+        """The probes that can be read off every weak model."""
+        return [p for p in self.probes if not any(any(p.problems(self.weak_task, s)) for s in self._weak_sizes)]
+
+    @property
+    def judged(self) -> bool:
+        """Whether the target judges weak models."""
+        return self.weak is not None and self.weak.judge.by == "target"
 
     def method_space(self, method: str) -> dict[str, Domain]:
         """What is searched for `method`, hyperparameter by hyperparameter.
@@ -275,6 +426,24 @@ class Spec(Part):
         """
         return self.target.method_space(method)
 
+    def variations(self) -> dict[str, Spec]:
+        """The experiments of this one file by the name of the variation: `base`, then those of `ablate`.
+
+        Raises:
+            SpecError: a variation is not a valid experiment; the message names it.
+        """
+        base = self.model_copy(update={"ablate": None})
+        every = {BASE: base}
+        for name, changes in (self.ablate.variations() if self.ablate else {}).items():
+            content = base.model_dump()
+            reading.override_values(content, changes)
+            try:
+                every[name] = Spec.model_validate(reading.plain(content))
+            except ValidationError as error:
+                first = explain(error)[0]
+                raise SpecError(f"the variation `{name}` is no valid experiment: {first.path}: {first.text}", "ablate") from None
+        return every
+
     def to_yaml(self) -> str:
         """The experiment as YAML with every default written out; `load_spec` reads it back to an equal Spec."""
         return reading.dump(self.model_dump())
@@ -283,16 +452,67 @@ class Spec(Part):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
             rule = "it names the run folder: at most 64 letters, digits, `.`, `_` or `-`, the first a letter or a digit"
             yield Problem(("name",), f"{rule}; not {show(self.name)}")
+        yield from self._accuracies_at_chance()
+        for stage, loss, task in (("weak", self.weak_loss, self.weak_task), ("target", self.target_loss, self.task)):
+            if (self.weak or stage == "target") and (wrong := misfit(loss, task)):
+                yield Problem((stage, "loss"), f"`{loss}` {wrong}")
+        shapes = list(self._sizes_that_do_not_fit())
+        yield from shapes
+        if not shapes:
+            yield from self._methods_that_miss_something()
+            for i, probe in enumerate(self.probes):
+                yield from (Problem(("probes", i), text) for text in probe.problems(self.task, self.target.model))
+        if self.weak is None:
+            yield from self._parts_of_a_weak_stage()
+
+    def _accuracies_at_chance(self) -> Iterator[Problem]:
         levels = self.tradeoff.weak_accuracy if self.tradeoff else []
-        asked: dict[Place, float] = {
-            ("weak", "goal", "val_accuracy"): self.weak.goal.val_accuracy,
-            ("target", "goal", "val_accuracy"): self.target.goal.val_accuracy,
-            **{("tradeoff", "weak_accuracy", i): level for i, level in enumerate(levels)},
-        }
-        for place, accuracy in asked.items():
-            if accuracy <= self.task.chance:
-                rule = f"must be above chance, which is {self.task.chance:.3g} for {self.task.title}"
+        weak: dict[Place, Any] = {("weak", "goal", "val_accuracy"): self.weak.goal.val_accuracy} if self.weak else {}
+        weak |= {("tradeoff", "weak_accuracy", i): level for i, level in enumerate(levels)}
+        target = self.target.goal.val_accuracy
+        if target is None:
+            yield Problem(("target", "goal"), "is missing: what the target must reach; give a val_accuracy")
+        asked: list[tuple[Place, Any, Task]] = [(place, value, self.weak_task) for place, value in weak.items()]
+        asked.append((("target", "goal", "val_accuracy"), target, self.task))
+        for place, accuracy, task in asked:
+            if isinstance(accuracy, float) and accuracy <= task.chance:
+                rule = f"must be above chance, which is {task.chance:.3g} for {task.title}"
                 yield Problem(place, f"{rule}, not {accuracy:g}; raise it")
+
+    @property
+    def _weak_sizes(self) -> tuple[Sizes, ...]:
+        return self.weak.model.architectures if self.weak else ()
+
+    def _sizes_that_do_not_fit(self) -> Iterator[Problem]:
+        seen = set()
+        for sizes in self._weak_sizes:
+            for key, text in sizes.problems(self.weak_task):
+                if (key, text) not in seen:
+                    seen.add((key, text))
+                    yield Problem(("weak", "model", *([key] if key else [])), text)
+        for key, text in self.target.model.problems(self.task):
+            yield Problem(("target", "model", *([key] if key else [])), text)
+        if self.weak_task.d_vocab != self.task.d_vocab:
+            rule = f"its embedding has {self.weak_task.d_vocab} rows where {self.task.title} needs {self.task.d_vocab}"
+            yield Problem(("target", "embedding_from", "task"), f"{rule}; choose tasks over the same inputs")
+        for i, link in enumerate(self.growth.chain if self.growth else ()):
+            for key, text in link.model.problems(self.task):
+                yield Problem(("target", "embedding_from", "chain", i, "model", *([key] if key else [])), text)
+
+    def _methods_that_miss_something(self) -> Iterator[Problem]:
+        chain = self.growth.chain if self.growth else ()
+        handed = tuple(link.model for link in chain[-1:]) or self._weak_sizes
+        for name in self.target.methods:
+            for key, text in self.target.method(name).problems(self.task, self.target.model, handed):
+                place: Place = ("target", "options", name, key) if key else ("target", "methods")
+                yield Problem(place, text)
+        if self.weak is not None and "transfer" not in self.target.methods:
+            yield Problem(("target", "methods"), "`transfer` is missing: it is what the weak stage is for; add it")
+
+    def _parts_of_a_weak_stage(self) -> Iterator[Problem]:
+        for place, part in ((("tradeoff",), self.tradeoff), (("target", "embedding_from"), self.target.embedding_from)):
+            if part is not None:
+                yield Problem(place, "needs weak models, and there is no `weak` stage; add one or take this out")
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
@@ -320,9 +540,11 @@ def parse_spec(mapping: Mapping[str, Any]) -> Spec:
 
 def _parse(mapping: Any, sources: reading.Sources) -> Spec:
     try:
-        return Spec.model_validate(reading.plain(mapping))
+        spec = Spec.model_validate(reading.plain(mapping))
     except ValidationError as error:
         raise _error(explain(error), sources) from None
+    spec.variations()  # each must be an experiment too
+    return spec
 
 
 def _error(problems: list[Problem], sources: reading.Sources) -> SpecError:

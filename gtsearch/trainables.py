@@ -121,7 +121,7 @@ class CohortTrainable:
         method = self._method()
         E_W, layers = self._embedding(info, splits)
         generator = _generator(info["seed"], "method")
-        given = Given(self.task, splits.train, hyperparameters, generator, E_W, layers)
+        given = Given(self.task, splits.train, splits.train_sha256, hyperparameters, generator, E_W, layers)
         module = method.sizes(self.sizes, self.task).module(self.task)
         method.start(module, given)
         initialise(module, _generator(info["seed"], "initialisation"), hyperparameters["init_scale"])
@@ -253,10 +253,10 @@ def static_row(job: Mapping[str, Any], info: Mapping[str, Any]) -> Json:
         "model": model["name"],
         "d_embed": model.get("d_embed"),
         "width": model.get("width"),
-        "depth": model.get("depth"),
+        "depth": model.get("depth", model.get("layers")),
         "params": job["params"],
         "config_id": info["config_id"],
-        "variation": None,
+        "variation": job["variation"],
         **{name: hyperparameters.get(name) for name in NAMED},
         "hyperparameters": dict(hyperparameters),
         "seed": info["seed"],

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from gtsearch.losses import Loss, cross_entropy, is_right
-from gtsearch.methods.base import Hooks, Method, Slot
+from gtsearch.methods.base import Frozen, Hooks, Method, Slot
 from gtsearch.models.base import FactorisedEmbedding, Model
 from gtsearch.optimizers.adamw import AdamW
 from gtsearch.optimizers.base import Optimizer
@@ -276,7 +276,7 @@ class _Stack:
         for record in self.records:
             if record.member.probes:
                 record.initial = {n: p.detach().clone() for n, p in record.member.module.named_parameters()}
-        self._merges_at = members[0].method.merge_at
+        self._merges_at = members[0].method.merges_at
         self._begin()
 
     def _begin(self) -> None:
@@ -293,7 +293,10 @@ class _Stack:
         )
         names = members[0].hyperparameters
         hyperparameters = {name: column([m.hyperparameters[name] for m in members]) for name in names}
-        self.hooks: Sequence[Hooks] = members[0].method.hooks(flat, self._slots(), hyperparameters)
+        slots = self._slots()
+        hooks = members[0].method.hooks(flat, slots, hyperparameters)
+        held = [slots[name] for name in self.module.frozen_parameters]
+        self.hooks: Sequence[Hooks] = (*hooks, Frozen(flat, held)) if held else hooks
         self._bind()
 
     def _slots(self) -> dict[str, Slot]:
@@ -391,8 +394,9 @@ class _Stack:
         """Trains until the clock (`time.perf_counter`) passes `until` or no member is left; adds who finished."""
         started = time.perf_counter()
         while self.records:
-            if self.epoch > 0 and self.epoch == self._merges_at:
+            if self.epoch == self._merges_at:
                 self._merge()
+                self._merges_at = None  # once: this epoch comes by again when a member leaves at it
             logits = self._logits(self.splits.train.x)
             losses = self._losses(logits, self.splits.train.y)
             if self._is_due():
@@ -450,6 +454,7 @@ class _Stack:
                 over.append(i)
         return over
 
+    @torch.no_grad()
     def _probe(self, record: _Record, i: int) -> None:
         """Reads the member's probes; a number that is not finite is None."""
         if not record.member.probes or record.diverged:

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gtsearch import experiment as experiment_module
 from gtsearch.identity import derive_seed
+from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Architecture, Member
 from gtsearch.search.policy import DONE, WAIT, Job, Policy
 from gtsearch.spec import Spec, parse_spec
@@ -80,25 +82,26 @@ class Oracle:
     target: Callable[[Member, Member | None], int | None]
     members: dict[str, Member] = field(default_factory=dict)
 
-    def answer(self, member: Member, job: Job, spec: Spec) -> Row:
+    def answer(self, member: Member, job: Job) -> Row:
         """The row of a member that runs to its end."""
         self.members[member.run_id] = member
         info = member.to_json()
-        stage = spec.weak if member.stage == "weak" else spec.target
-        every, hold = stage.goal.evaluate_every, stage.goal.hold
+        every, hold, goal = member.training.evaluate_every, member.training.hold, member.training.goal
         if member.stage == "weak":
             reached = self.weak(member)
         else:
             source = self.members[member.embedding.run_id] if member.embedding else None
             reached = self.target(member, source)
-        row = static_row(job.to_json(spec, member.architecture.flops_per_epoch), info)
+        row = static_row(job.to_json(member.architecture.flops_per_epoch), info)
         flops = member.architecture.flops_per_epoch
-        there = reached is not None and reached + (hold - 1) * every <= member.end and member.goal is not None
+        there = reached is not None and reached + (hold - 1) * every <= member.end and goal is not None
+        if goal is None and not isinstance(member.keep, tuple):
+            there, reached, hold = True, member.end, 1  # there is nothing to reach: every end has cleared
         epochs = reached + (hold - 1) * every if there and reached is not None else member.end
-        if member.keep == "best" or not isinstance(member.keep, str | None) or member.goal is None:
+        if member.keep == "best" or not isinstance(member.keep, str | None) or goal is None:
             epochs = member.end
         row |= {
-            "status": "cleared" if there else "exhausted" if member.end == member.max_epochs else "capped",
+            "status": "cleared" if there else "exhausted" if member.end == member.training.max_epochs else "capped",
             "epochs": epochs,
             "epochs_to_goal": reached if there else None,
             "epochs_to_goal_first": reached if there else None,
@@ -116,7 +119,7 @@ class Oracle:
 
     def _kept(self, member: Member, row: Row, reached: int | None) -> list[Row]:
         levels: tuple[float | None, ...] = member.keep if isinstance(member.keep, tuple) else (None,)
-        if reached is None or (member.goal is not None and row["status"] != "cleared"):
+        if reached is None or (member.training.goal is not None and row["status"] != "cleared"):
             return []
         epoch = reached if member.keep != "best" else row["epochs"]
         share = row["train_flops"] / max(1, row["epochs"])
@@ -138,9 +141,10 @@ class Oracle:
 
 @dataclass
 class Story:
-    """All that happened."""
+    """All that happened; `policy` is that of the experiment itself, without its variations."""
 
     policy: Policy
+    ablation: Ablation
     rows: dict[str, Row]
     jobs: int
     cancelled: int
@@ -148,13 +152,11 @@ class Story:
     @property
     def needed(self) -> dict[str, Row]:
         """The rows that counted for something."""
-        return {run_id: row for run_id, row in self.rows.items() if run_id in self.policy.board.counted}
+        return {run_id: row for run_id, row in self.rows.items() if any(self.ablation.counting(run_id))}
 
 
 def policy_for(experiment: Spec, workers: int = 1) -> Policy:
-    from gtsearch.experiment import architectures, target_architecture
-
-    return Policy(experiment, architectures(experiment), target_architecture(experiment), workers)
+    return experiment_module.policy_for(experiment, workers)
 
 
 def search(
@@ -167,7 +169,7 @@ def search(
 ) -> Story:
     """Runs the policy to its end (or for `stop` jobs): a random one of the workers finishes next."""
     rng = random.Random(order)
-    policy = policy_for(experiment, workers)
+    policy = experiment_module.ablation_for(experiment, workers)
     rows: dict[str, Row] = {}
     if known:
         policy.tell(known)
@@ -188,14 +190,14 @@ def search(
         if policy.should_stop(done):
             cancelled += 1
         else:
-            answers = [oracle.answer(member, done, experiment) for member in done.members]
+            answers = [oracle.answer(member, done) for member in done.members]
             rng.shuffle(answers)
             for answer in answers:
                 assert answer["run_id"] not in rows, "a member ran twice"
                 rows[answer["run_id"]] = answer
             policy.tell(answers)
         policy.ended(done.id)
-    return Story(policy, rows, jobs, cancelled)
+    return Story(policy.base, policy, rows, jobs, cancelled)
 
 
 def weak_clears(

@@ -8,6 +8,7 @@ import pytest
 from oracle import Oracle, Story, search, spec, target_gets_there, weak_clears
 
 from gtsearch import certificate, narrative
+from gtsearch.experiment import ablation_for
 from gtsearch.identity import derive_seed
 from gtsearch.results import trials_frame
 from gtsearch.search.board import Member
@@ -17,8 +18,8 @@ BIG = {"target__model": {"name": "mlp", "depth": 3, "d_embed": 64, "width": 256}
 
 def told(story: Story) -> dict:
     """The summary, through JSON as it would be written."""
-    trials = trials_frame(certificate.settle(story.policy, list(story.rows.values())))
-    return json.loads(json.dumps(certificate.summarise(story.policy.spec, story.policy, trials), allow_nan=False))
+    trials = trials_frame(certificate.settle(story.ablation, list(story.rows.values())))
+    return json.loads(json.dumps(certificate.summarise(story.ablation, trials), allow_nan=False))
 
 
 def world(clears_from: int, pays_from: int, **kwargs: int) -> Oracle:
@@ -135,7 +136,7 @@ def test_levels_that_were_never_reached_are_rows() -> None:
     assert points is not None and len(points) == 9
     point = points[0]
     story.policy.findings.points = [type(point)(0.9, point.weak_row, None), *points]
-    trials = trials_frame(certificate.settle(story.policy, list(story.rows.values())))
+    trials = trials_frame(certificate.settle(story.ablation, list(story.rows.values())))
     [unreached] = trials[trials["status"] == "unreached"].to_dict("records")
     assert unreached["level"] == 0.9 and unreached["weak_run_id"] == point.weak_row["run_id"]
     assert unreached["weak_flops"] == point.weak_row["train_flops"], "all it spent is charged"
@@ -145,7 +146,7 @@ def test_rows_that_counted_for_nothing_are_booked_as_cancelled() -> None:
     story = search(spec(**BIG), world(262, 262))
     spare = {**next(iter(story.rows.values())), "run_id": "nobody asked for this"}
     story.policy.tell([spare])
-    settled = certificate.settle(story.policy, [*story.rows.values(), spare])
+    settled = certificate.settle(story.ablation, [*story.rows.values(), spare])
     cancelled = [row for row in settled if row["status"] == "cancelled"]
     assert [row["run_id"] for row in cancelled] == ["nobody asked for this"]
     assert cancelled[0]["purpose"] == "cancelled"
@@ -163,27 +164,20 @@ def test_an_optimum_on_the_edge_is_warned_of() -> None:
 
 def test_the_news_tell_the_story_in_order() -> None:
     story = search(spec(**BIG), world(262, 340))
-    news = narrative.news(story.policy)
+    news = narrative.news(story.ablation)
     assert news[0].startswith("scratch confirmed: 10 of 10")
     assert any("mlp-d2-w8-L2" in line and "not seen to reach" in line for line in news)
     assert any(line.startswith("mlp-d4-w8-L2 confirmed") for line in news)
 
 
 def test_the_state_says_what_is_tried_and_why() -> None:
-    from oracle import policy_for
-
-    policy = policy_for(spec(**BIG))
-    job = policy.ask()
-    state = narrative.state(policy, [job])
+    ablation = ablation_for(spec(**BIG))
+    state = narrative.state(ablation, [ablation.ask()])
     assert state["phase"] == "scratch reference" and "configs of scratch" in state["why"]
     assert state["remaining_seconds"] is None, "nobody knows how far the ladder has to be climbed"
 
 
 def test_a_forecast_runs_nothing_and_counts_members() -> None:
-    from oracle import policy_for
-
-    policy = policy_for(spec())
-    lines = narrative.forecast(spec(), policy.ladder.architectures, policy.target.architecture, 2)
-    text = "\n".join(lines)
+    text = "\n".join(narrative.forecast(ablation_for(spec(), 2)))
     assert "6 architectures by params, from mlp-d2-w4-L2 (154 parameters) to mlp-d4-w16-L2 (588)" in text
     assert "48 weak search" in text and "211/159/159 for training, validation and test" in text

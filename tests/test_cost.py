@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
+from model_tasks import BLOBS, CORNERS
 from torch import Tensor
 from training_kit import build
 
@@ -9,6 +12,8 @@ from gtsearch import cost
 from gtsearch.methods.transfer import Transfer
 from gtsearch.models.base import Embedding, Model
 from gtsearch.models.mlp import MlpSizes
+from gtsearch.models.transformer import TransformerSizes
+from gtsearch.models.xor_net import XorNetSizes
 from gtsearch.tasks.modular import ModularAddition
 
 TASK = ModularAddition(name="modular_addition", p=113)
@@ -46,9 +51,55 @@ def test_mlp_by_hand(depth: int, d: int, width: int) -> None:
 def test_the_factorised_embedding_is_charged() -> None:
     sizes = MlpSizes(name="mlp", depth=3, d_embed=128, width=512)
     plain = cost.of_architecture(sizes, TASK)
-    factorised = cost.measure(build(0, sizes=sizes, task=TASK, method=Transfer(), embedding=torch.ones(113, 4)), TASK)
+    module = build(0, sizes=sizes, task=TASK, method=Transfer(name="transfer"), embedding=torch.ones(113, 4))
+    factorised = cost.measure(module, TASK)
     assert factorised.flops_per_epoch - plain.flops_per_epoch == 3 * 2 * 113 * 4 * 128
     assert factorised.params - plain.params == 113 * 4 + 4 * 128 - 113 * 128
+
+
+@pytest.mark.parametrize(("depth", "width"), [(2, None), (4, 8)])
+def test_mlp_over_vectors_by_hand(depth: int, width: int | None) -> None:
+    n, d_vocab, d, outputs = BLOBS.part_sizes[0], BLOBS.d_vocab, 5, BLOBS.n_outputs
+    widths = [d, *([] if width is None else [width] * (depth - 2)), outputs]
+    later = sum(2 * n * a * b for a, b in pairwise(widths))
+    measured = cost.of_architecture(MlpSizes(name="mlp", depth=depth, d_embed=d, width=width), BLOBS)
+    # The first matrix needs no gradient for the inputs: backward costs it one product and not two.
+    assert measured.flops_per_epoch == 2 * 2 * n * d_vocab * d + 3 * later
+    assert measured.params == d_vocab * d + sum(a * b for a, b in pairwise(widths))
+
+
+def test_the_factorised_embedding_over_vectors_never_costs_the_product_of_its_factors() -> None:
+    n, d_vocab, d_weak, neurons = CORNERS.part_sizes[0], CORNERS.d_vocab, 2, 50
+    sizes = XorNetSizes(name="xor_net", d_embed=neurons)
+    measured = cost.measure(
+        build(0, sizes=sizes, task=CORNERS, method=Transfer(name="transfer"), embedding=torch.ones(d_vocab, d_weak)),
+        CORNERS,
+    )
+    first, second, last = (2 * n * a * b for a, b in ((d_vocab, d_weak), (d_weak, neurons), (neurons, 1)))
+    assert measured.flops_per_epoch == 2 * first + 3 * second + 3 * last
+    assert measured.params == d_vocab * d_weak + d_weak * neurons + neurons
+
+
+def test_what_is_held_is_no_parameter_to_pay_for() -> None:
+    trained, held = (XorNetSizes(name="xor_net", d_embed=5, output=output) for output in ("trained", "signs"))
+    assert cost.of_architecture(trained, CORNERS).params - cost.of_architecture(held, CORNERS).params == 5
+
+
+def test_transformer_by_hand() -> None:
+    d, heads, k, m = 12, 3, 4, 20
+    sizes = TransformerSizes(name="transformer", layers=2, d_embed=d, heads=heads, d_mlp=m)
+    inside = heads * k
+    # Of the last block only the last of the two positions is worked out, from the keys and values of both.
+    products = [
+        *[(positions, d, inside) for positions in (2, 2, 2, 1, 2, 2)],
+        *[(positions, inside, d) for positions in (2, 1)],
+        *[(positions, d, m) for positions in (2, 2, 1, 1)],
+        *[(asked * heads, k, 2) for asked in (2, 2, 1, 1)],  # scores, and what is taken by them
+        (1, d, 113),
+    ]
+    measured = cost.of_architecture(sizes, TASK)
+    assert measured.flops_per_epoch == 3 * sum(2 * N_TRAIN * a * b * c for a, b, c in products)
+    assert measured.params == 113 * d + 2 * d + 2 * (4 * d * inside + 2 * d * m) + d * 113
 
 
 def test_measuring_leaves_the_module_alone() -> None:

@@ -36,10 +36,22 @@ def file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_what_was_written_is_read(file: Path, dtype: torch.dtype) -> None:
     sha256 = embedding.write(file, E_W.to(dtype).requires_grad_(), HEADER)
-    E, header = embedding.read(file, sha256)
+    E, layers, header = embedding.read(file, sha256)
     assert torch.equal(E, E_W.to(dtype))
     assert E.dtype == dtype and not E.requires_grad
+    assert layers == {}
     assert header == {**HEADER, "sizes": [4, 16], "schema": embedding.SCHEMA}
+
+
+def test_further_layers_are_read_under_their_names(file: Path) -> None:
+    layers = {"layers.0.weight": torch.arange(6.0).reshape(2, 3), "layers.1.weight": torch.ones(4, requires_grad=True)}
+    bare = embedding.write(file, E_W, HEADER)
+    sha256 = embedding.write(file, E_W, HEADER, layers)
+    assert sha256 != bare
+    E, found, header = embedding.read(file, sha256)
+    assert torch.equal(E, E_W)
+    assert set(found) == set(layers) and all(torch.equal(found[name], layers[name]) for name in layers)
+    assert header["run_id"] == "abc"
 
 
 def test_others_can_read_it(file: Path) -> None:
@@ -149,7 +161,7 @@ class TestLeak:
         task = {**TASK, "subset": (0, 1, 2)}
         embedding.write(file, E_W, {**HEADER, "task": task})
         with pytest.raises(EmbeddingError, match="another split"):
-            embedding.refuse_leak(embedding.read(file)[1], task, "0" * 64)
+            embedding.refuse_leak(embedding.read(file)[2], task, "0" * 64)
 
 
 def test_norm_and_effective_rank_of_known_matrices() -> None:

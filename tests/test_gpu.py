@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from training_kit import SPLITS, TASK, column, generator, member, plan, train
 
+from gtsearch import catalog
+from gtsearch.methods.base import Method
+from gtsearch.methods.grokfast_ema import GrokfastEma
+from gtsearch.methods.grokfast_ma import GrokfastMa
+from gtsearch.methods.sphere import Sphere
 from gtsearch.methods.transfer import Transfer
 from gtsearch.training import Cohort, Member, Outcome
 
@@ -41,14 +47,51 @@ def test_agrees_with_the_cpu(double: bool, epochs: int, tolerance: float, stack_
     torch.testing.assert_close(losses(found), reference, rtol=tolerance, atol=tolerance)
 
 
-def test_transferred_targets_agree_with_the_cpu() -> None:
-    start = {"embedding": torch.randn(TASK.d_vocab, 3, generator=generator(5))}
+STARTS = {"embedding": torch.randn(TASK.d_vocab, 3, generator=generator(5))}
+LAYERS = {"layers.1.weight": torch.randn(TASK.n_classes, 4, generator=generator(6))}
+
+
+@pytest.mark.parametrize(
+    ("method", "start"),
+    [
+        (Transfer(name="transfer"), STARTS),
+        (Transfer(name="transfer", merge_at=7, layers=("layers.1.weight",)), STARTS | {"layers": LAYERS}),
+        (Transfer(name="transfer", freeze_a=True), STARTS),
+        (GrokfastEma(name="grokfast_ema"), {}),
+        (GrokfastMa(name="grokfast_ma", window=4), {}),
+        (Sphere(name="sphere"), {}),
+    ],
+    ids=lambda value: value.name if isinstance(value, Method) else "",
+)
+def test_targets_agree_with_the_cpu(method: Method, start: dict[str, Any]) -> None:
+    """Their hooks follow their members: member s leaves at epoch 9 + 3 s."""
+    filters = {"grokfast_alpha": 0.9, "grokfast_lambda": 2.0}
 
     def run(device: str, stack_size: int) -> dict[str, Outcome]:
-        targets = [member(s, method=Transfer(), start=start, double=True, max_epochs=30) for s in range(8)]
+        targets = [
+            member(s, method=method, start=start, hyperparameters=filters, double=True, max_epochs=9 + 3 * s)
+            for s in range(8)
+        ]
         return train(targets, plan(goal=None, stack_size=stack_size), device=device)
 
-    torch.testing.assert_close(losses(run("cuda", 8)), losses(run("cpu", 1)), rtol=1e-6, atol=1e-6)
+    expected = run("cpu", 1)
+    for run_id, outcome in run("cuda", 8).items():
+        for name in ("train_loss", "val_loss"):
+            assert column(outcome, name) == pytest.approx(column(expected[run_id], name), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("probe", [name for name in catalog.PROBES if name != "xor_ratio"])
+def test_probes_agree_with_the_cpu(probe: str) -> None:
+    def run(device: str, stack_size: int) -> dict[str, Outcome]:
+        read = [catalog.load("probe", probe)(name=probe)]
+        stack = [member(s, double=True, max_epochs=10, probes=read) for s in range(3)]
+        return train(stack, plan(goal=None, stack_size=stack_size), device=device)
+
+    expected = run("cpu", 1)
+    for run_id, outcome in run("cuda", 3).items():
+        for row, wanted in zip(outcome.probed, expected[run_id].probed, strict=True):
+            for number, value in wanted.items():
+                assert row[number] == (None if value is None else pytest.approx(value, rel=1e-6, abs=1e-6))
 
 
 def test_members_that_diverge_or_end_leave_the_stack() -> None:

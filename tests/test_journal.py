@@ -18,7 +18,7 @@ def test_a_lock_that_a_killed_run_left_behind_is_no_obstacle(tmp_path: Path) -> 
     (tmp_path / "study.log").touch()
     (tmp_path / "study.log.lock").symlink_to(tmp_path / "study.log")
     story = search(spec(), Oracle(weak_clears(lambda a: False), target_gets_there(lambda m: True)))
-    Journal(tmp_path / "study.log", spec()).add(list(story.rows.values()))
+    Journal(tmp_path / "study.log", spec().variations()).add(list(story.rows.values()))
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
     names = {study.study_name for study in optuna.get_all_study_summaries(storage)}
     assert "target scratch" in names and sum(name.startswith("weak ") for name in names) == 6

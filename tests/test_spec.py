@@ -296,11 +296,11 @@ METHODS_KNOWN = "(known: transfer, scratch, lowrank_random, transfer_shuffled)"
         # keys
         (
             {"sed": 3},
-            "sed: there is no key `sed`; did you mean `seed`? (known: name, seed, task, weak, target, report, tr",
+            "sed: there is no key `sed`; did you mean `seed`? (known: name, about, seed, task, weak, target, rep",
         ),
         ({"weak__gaol": {}}, "weak.gaol: there is no key `gaol`; did you mean `goal`? (known: goal, cost, model, "),
         ({"weak__zzz": {}}, "weak.zzz: there is no key `zzz` (known: goal, cost, model, "),
-        ({"task__q": 5}, "task.q: there is no key `q` (known: name, train_fraction, seed, p)"),
+        ({"task__q": 5}, "task.q: there is no key `q` (known: name, seed, train_fraction, p"),
         (
             {"weak__model__widht": 5},
             "weak.model.widht: there is no key `widht`; did you mean `width`? (known: name, d_e",
@@ -312,17 +312,17 @@ METHODS_KNOWN = "(known: transfer, scratch, lowrank_random, transfer_shuffled)"
         ({"weak__goal": {}}, "weak.goal: `val_accuracy` is missing and has no default; add it"),
         ({"target__budget": ...}, "target: `budget` is missing and has no default; add it"),
         ({"task__name": ...}, "task: `name` is missing and has no default; add it"),
-        ({"weak__model__width": ...}, "weak.model: `width` is missing and has no default; add it"),
+        ({"weak__model__width": ...}, "weak.model.width: an mlp of depth 2 over tokens needs the width"),
         # names
         (
             {"task__name": "modular_adition"},
             "task.name: there is no task `modular_adition`; did you mean `modular_addi",
         ),
         ({"task__name": 3}, "task.name: must be text, not 3"),
-        ({"weak__model__name": "mpl"}, "weak.model.name: there is no model `mpl`; did you mean `mlp`? (known: mlp)"),
+        ({"weak__model__name": "mpl"}, "weak.model.name: there is no model `mpl`; did you mean `mlp`? (known: mlp"),
         (
             {"target__model__name": "mpl"},
-            "target.model.name: there is no model `mpl`; did you mean `mlp`? (known: mlp)",
+            "target.model.name: there is no model `mpl`; did you mean `mlp`? (known: mlp",
         ),
         (
             {"target__methods": ["transfer", "scratch", "lowrank"]},
@@ -332,14 +332,14 @@ METHODS_KNOWN = "(known: transfer, scratch, lowrank_random, transfer_shuffled)"
             {"target__methods": ["transfer", "scratch", "transfer"]},
             "target.methods[2]: the method `transfer` stands twice; take one out",
         ),
-        ({"target__methods": ["scratch"]}, "target.methods: `transfer` is missing: it is what is searched for; add it"),
+        ({"target__methods": ["scratch"]}, "target.methods: `transfer` is missing: it is what the weak stage is for; add it"),
         ({"target__methods": ["transfer"]}, "target.methods: `scratch` is missing: it is the reference; add it"),
         ({"target__methods": "transfer"}, 'target.methods: must be a list, not the text "transfer"'),
         (
-            {"weak__optimizer": "adam"},
-            "weak.optimizer: there is no optimizer `adam`; did you mean `adamw`? (known: adam",
+            {"weak__optimizer": "adammw"},
+            "weak.optimizer: there is no optimizer `adammw`; did you mean `adamw`? (known: adam",
         ),
-        ({"target__optimizer": "sgd"}, "target.optimizer: there is no optimizer `sgd` (known: adamw)"),
+        ({"target__optimizer": "lion"}, "target.optimizer: there is no optimizer `lion` (known: adamw"),
         (
             {"weak__search": "bayes"},
             'weak.search: must be one of tpe, random, grid, not the text "bayes"',
@@ -391,9 +391,9 @@ METHODS_KNOWN = "(known: transfer, scratch, lowrank_random, transfer_shuffled)"
         ({"task__train_fraction": 1.0}, "task.train_fraction: must be below 1, not 1.0"),
         (
             {"task__train_fraction": 0.999},
-            "task: train_fraction 0.999 of 529 examples leaves the validation part empty; choose one that leaves every",
+            "task: 99.9 % train of 529 examples leaves the validation part empty; choose sizes that leave every",
         ),
-        ({"task__train_fraction": 1e-6}, "task: train_fraction 1e-06 of 529 examples leaves the train part empty; "),
+        ({"task__train_fraction": 1e-6}, "task: 0.0001 % train of 529 examples leaves the train part empty; "),
         # shapes
         ({"weak": []}, "weak: must be a mapping of keys to values, not the list []"),
         ({"task": "modular_addition"}, 'task: must be a mapping with a name, not the text "modular_addition"'),

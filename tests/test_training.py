@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from training_kit import FLOPS, GOOD, SPLITS, TASK, build, column, generator, member, plan, train, without_seconds
 
-from gtsearch.methods.base import Method
+from gtsearch.methods.base import Hooks, Method, Slot
 from gtsearch.methods.transfer import Transfer
-from gtsearch.models.base import InputEmbedding, Model
+from gtsearch.models.base import Embedding, FactorisedEmbedding, InputEmbedding, Model
+from gtsearch.probes.base import Probe, View
 from gtsearch.tasks.modular import ModularAddition
 from gtsearch.training import Cohort, Member, Outcome
+
+TRANSFER = Transfer(name="transfer")
 
 # ---- a model whose accuracy is a script: what is said of curves is tested on curves that are known ----
 
@@ -35,9 +38,17 @@ class Clock(InputEmbedding):
         return self.E
 
 
+class Ticking(Hooks):
+    def __init__(self, clock: Slot) -> None:
+        self.clock = clock
+
+    def after_step(self, flat: Tensor) -> None:
+        self.clock.of(flat).add_(1.0)
+
+
 class Tick(Method):
-    def after_step(self, parameters: Mapping[str, Tensor]) -> None:
-        parameters["embedding.E"].add_(1.0)
+    def hooks(self, flat: Tensor, slots: Mapping[str, Slot], hyperparameters: Mapping[str, Tensor]) -> Sequence[Hooks]:
+        return (Ticking(slots["embedding.E"]),)
 
 
 class Scripted(Model):
@@ -59,7 +70,7 @@ class Scripted(Model):
 
 def scripted(script: Sequence[float], run_id: str = "run", **settings: Any) -> Member:
     settings = {"max_epochs": len(script) - 1, "lr": 0.0, "weight_decay": 0.0, **settings}
-    return Member(run_id, Scripted(script), method=Tick(), **settings)
+    return Member(run_id, Scripted(script), method=Tick(name="tick"), **settings)
 
 
 def act(
@@ -110,10 +121,20 @@ class TestGoal:
         assert (outcome.measures["epochs_to_goal_first"], outcome.measures["epochs_to_goal"]) == (0, 0)
         assert outcome.measures["flops_to_goal"] == 0
 
-    def test_none_trains_to_the_end(self) -> None:
-        outcome = act([1] * 6, goal=None)
-        assert (outcome.measures["status"], outcome.measures["epochs"]) == ("exhausted", 5)
-        assert outcome.measures["epochs_to_goal"] is None
+    def test_none_is_cleared_by_training_to_the_end(self) -> None:
+        outcome = act([1, 0, 0, 0, 0, 1], goal=None, every=2, test=True, keep="goal")
+        assert (outcome.measures["status"], outcome.measures["epochs"]) == ("cleared", 5)
+        assert (outcome.measures["epochs_to_goal"], outcome.measures["epochs_to_goal_first"]) == (5, None)
+        assert outcome.measures["flops_to_goal"] == 50
+        assert outcome.measures["test_accuracy"] == 1.0
+        assert kept(outcome) == [(None, 5, 1.0)]
+
+    def test_none_is_not_cleared_under_a_cap_nor_by_what_diverges(self) -> None:
+        capped = act([1] * 6, goal=None, cap_epochs=3, keep="goal")
+        assert (capped.measures["status"], capped.measures["epochs_to_goal"]) == ("capped", None)
+        diverged = act([1, 1, 1, math.nan], goal=None, keep="goal")
+        assert (diverged.measures["status"], diverged.measures["epochs_to_goal"]) == ("diverged", None)
+        assert kept(capped) == kept(diverged) == []
 
 
 class TestEnd:
@@ -310,7 +331,7 @@ def test_a_stack_of_transferred_targets_agrees_too() -> None:
     start = {"embedding": torch.randn(TASK.d_vocab, 3, generator=generator(5))}
 
     def run(stack_size: int) -> dict[str, Outcome]:
-        members = [member(s, method=Transfer(), start=start, double=True, keep="best", max_epochs=20) for s in range(4)]
+        members = [member(s, method=TRANSFER, start=start, double=True, keep="best", max_epochs=20) for s in range(4)]
         return train(members, plan(goal=None, stack_size=stack_size))
 
     stacked, alone = run(4), run(1)
@@ -340,7 +361,7 @@ def test_a_member_that_diverges_is_one_row_and_the_others_go_on(stack_size: int)
     assert outcomes["run-1"].curve[-1]["train_loss"] is None, "never NaN: a log of JSON lines has none"
     assert outcomes["run-1"].measures["final_val_accuracy"] is not None
     for s in (0, 2, 3):
-        assert (outcomes[f"run-{s}"].measures["status"], outcomes[f"run-{s}"].measures["epochs"]) == ("exhausted", 30)
+        assert (outcomes[f"run-{s}"].measures["status"], outcomes[f"run-{s}"].measures["epochs"]) == ("cleared", 30)
 
 
 def test_a_stack_goes_on_without_those_who_finished() -> None:
@@ -396,25 +417,45 @@ def test_a_curve_is_what_a_plain_loop_gives() -> None:
 # ---- hooks, control, errors ----
 
 
-class Frozen(Method):
-    """Holds the embedding still by both hooks: the gradient set to 0, and the first row put back to 1."""
+class Still(Hooks):
+    """Holds the embedding still by both: the gradient set to 0, and the first row put to a number of the member's."""
 
-    def after_backward(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
-        gradients["embedding.E"].zero_()
+    def __init__(self, slot: Slot, number: Tensor) -> None:
+        self.slot, self.number = slot, number
 
-    def after_step(self, parameters: Mapping[str, Tensor]) -> None:
-        parameters["embedding.E"][..., 0, :] = 1.0
+    def after_backward(self, gradient: Tensor) -> None:
+        self.slot.of(gradient).zero_()
+
+    def after_step(self, flat: Tensor) -> None:
+        self.slot.of(flat)[:, 0, :] = self.number[:, None]
+
+    def keep(self, rows: Tensor) -> None:
+        self.number = self.number[rows]
+
+
+class StillMethod(Method):
+    def hooks(self, flat: Tensor, slots: Mapping[str, Slot], hyperparameters: Mapping[str, Tensor]) -> Sequence[Hooks]:
+        return (Still(slots["embedding.E"], hyperparameters["number"]),)
+
+
+STILL = StillMethod(name="still")
 
 
 @pytest.mark.parametrize("stack_size", [1, 3])
-def test_hooks_change_gradients_and_parameters_in_place(stack_size: int) -> None:
-    members = [member(s, method=Frozen(), weight_decay=0.0, max_epochs=3, keep=3) for s in range(3)]
+def test_hooks_change_gradients_and_parameters_in_place_and_follow_their_members(stack_size: int) -> None:
+    """Member 0 leaves first: the others' numbers must stay with them."""
+    members = [
+        member(
+            s, method=STILL, hyperparameters={"number": 7.0 + s}, weight_decay=0.0, max_epochs=3 + 2 * s, keep=3 + 2 * s
+        )
+        for s in range(3)
+    ]
     starts = [one.module.embedding.matrix().detach().clone() for one in members]
     outcomes = train(members, plan(goal=None, stack_size=stack_size))
     for s, start in enumerate(starts):
         E = outcomes[f"run-{s}"].kept[0].E
         assert torch.equal(E[1:], start[1:])
-        assert torch.equal(E[0], torch.ones(8))
+        assert torch.equal(E[0], torch.full((8,), 7.0 + s))
 
 
 class OneByOne(Method):
@@ -422,7 +463,7 @@ class OneByOne(Method):
 
 
 def test_a_method_that_is_not_exact_in_a_stack_gets_stacks_of_one() -> None:
-    members = [member(s, method=OneByOne(), max_epochs=2) for s in range(3)]
+    members = [member(s, method=OneByOne(name="alone"), max_epochs=2) for s in range(3)]
     assert {o.measures["cohort_size"] for o in train(members, plan(stack_size=8)).values()} == {1}
 
 
@@ -430,13 +471,14 @@ def test_members_of_different_methods_shapes_or_splits_never_share_a_stack() -> 
     other = TASK.splits(1)
     start = {"embedding": torch.ones(TASK.d_vocab, 8)}
     members = [(member(0, max_epochs=2), SPLITS), (member(1, max_epochs=2), other), (member(2, max_epochs=2), SPLITS)]
-    members.append((member(3, method=Transfer(), start=start, max_epochs=2), SPLITS))
-    members.append((member(4, method=Frozen(), max_epochs=2), SPLITS))
+    members.append((member(3, method=TRANSFER, start=start, max_epochs=2), SPLITS))
+    members.append((member(5, method=Transfer(name="transfer", freeze_a=True), start=start, max_epochs=2), SPLITS))
+    members.append((member(4, method=STILL, hyperparameters={"number": 1.0}, max_epochs=2), SPLITS))
     cohort = Cohort(members, plan(stack_size=8))
     sizes = {}
     while not cohort.done:
         sizes |= {outcome.run_id: outcome.measures["cohort_size"] for outcome in cohort.step(60)}
-    assert sizes == {"run-0": 2, "run-1": 1, "run-2": 2, "run-3": 1, "run-4": 1}
+    assert sizes == {"run-0": 2, "run-1": 1, "run-2": 2, "run-3": 1, "run-4": 1, "run-5": 1}
 
 
 def test_a_step_gives_control_back_and_tells_where_each_member_stands() -> None:
@@ -462,13 +504,18 @@ def test_steps_of_any_length_give_the_same_curve() -> None:
     assert without_seconds(outcomes[0]) == without_seconds(train([member(0)], plan())["run-0"])
 
 
-class Crash(Method):
-    def after_backward(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
+class Crashing(Hooks):
+    def after_backward(self, gradient: Tensor) -> None:
         raise RuntimeError("no luck")
 
 
+class Crash(Method):
+    def hooks(self, flat: Tensor, slots: Mapping[str, Slot], hyperparameters: Mapping[str, Tensor]) -> Sequence[Hooks]:
+        return (Crashing(),)
+
+
 def test_a_crash_costs_its_own_stack_alone() -> None:
-    crashing = member(1, method=Crash())
+    crashing = member(1, method=Crash(name="crash"))
     cohort = Cohort([(one, SPLITS) for one in (member(0), crashing, member(2))], plan())
     with pytest.raises(RuntimeError, match="no luck"):
         while True:
@@ -481,7 +528,7 @@ def test_a_crash_costs_its_own_stack_alone() -> None:
 
 
 def test_a_stack_that_cannot_start_costs_its_own_members_alone() -> None:
-    broken = member(1, method=OneByOne())
+    broken = member(1, method=OneByOne(name="alone"))
     broken.module.to = None  # type: ignore[assignment, method-assign]
     cohort = Cohort([(broken, SPLITS), (member(2), SPLITS)], plan())
     with pytest.raises(TypeError):
@@ -498,3 +545,148 @@ def test_the_splits_and_the_global_generator_are_left_alone() -> None:
     train([one], plan())
     assert torch.equal(SPLITS.train.x, before[0])
     assert torch.equal(torch.get_rng_state(), before[1])
+
+
+# ---- merging A and B, frozen parameters, probes, layers ----
+
+WEAK = {"embedding": torch.randn(TASK.d_vocab, 3, generator=generator(5))}
+
+
+@pytest.mark.parametrize("stack_size", [1, 3])
+def test_merging_at_once_trains_a_plain_table_from_a_b(stack_size: int) -> None:
+    """Merged at epoch 1: one step of A and B, and from there on what a plain loop makes of the table A B."""
+    merging = Transfer(name="transfer", merge_at=1)
+
+    def by_hand(seed: int) -> list[float]:
+        module = build(seed, method=merging, **WEAK).double()
+        losses: list[float] = []
+        for epochs in (1, 6):
+            optimizer = torch.optim.AdamW(module.parameters(), lr=GOOD["lr"], weight_decay=GOOD["weight_decay"])
+            for _ in range(epochs):
+                loss = torch.nn.functional.cross_entropy(module(SPLITS.train.x), SPLITS.train.y)
+                losses.append(loss.item())
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            if isinstance(module.embedding, FactorisedEmbedding):
+                table = Embedding(*module.embedding.matrix().shape)
+                table.E.data = module.embedding.matrix().detach()
+                module.embedding = table
+        return losses
+
+    members = [member(s, method=merging, start=WEAK, double=True, max_epochs=6) for s in range(3)]
+    outcomes = train(members, plan(goal=None, evaluate_every=1, stack_size=stack_size))
+    for s in range(3):
+        assert column(outcomes[f"run-{s}"], "train_loss") == pytest.approx(by_hand(s), rel=1e-8)
+
+
+def test_a_stack_that_merges_agrees_with_stacks_of_one_though_members_leave_it() -> None:
+    """Member 0 leaves before the merge, member 1 at it, member 2 after."""
+
+    def run(stack_size: int) -> dict[str, Outcome]:
+        method = Transfer(name="transfer", merge_at=10)
+        members = [
+            member(s, method=method, start=WEAK, double=True, max_epochs=4 + 6 * s, keep=4 + 6 * s) for s in range(4)
+        ]
+        return train(members, plan(goal=None, stack_size=stack_size))
+
+    stacked, alone = run(4), run(1)
+    for run_id, outcome in alone.items():
+        assert column(stacked[run_id], "epoch") == column(outcome, "epoch")
+        assert column(stacked[run_id], "val_loss") == pytest.approx(column(outcome, "val_loss"), rel=1e-9)
+        torch.testing.assert_close(stacked[run_id].kept[0].E, outcome.kept[0].E, rtol=1e-8, atol=1e-8)
+
+
+def test_merging_does_not_move_the_model() -> None:
+    """With nothing to learn and nothing to decay, the table that is merged is the product that went in."""
+    one = member(0, method=Transfer(name="transfer", merge_at=2), start=WEAK, lr=0.0, max_epochs=4)
+    before = one.module.embedding.matrix().detach().clone()
+    outcome = train([one], plan(goal=None, evaluate_every=1))["run-0"]
+    assert isinstance(one.module.embedding, Embedding)
+    torch.testing.assert_close(one.module.embedding.matrix().detach(), before)
+    assert column(outcome, "train_loss") == pytest.approx([column(outcome, "train_loss")[0]] * 5, rel=1e-6)
+
+
+class HeldRows(Model):
+    """outputs = rows of E times W, of which E is drawn and held."""
+
+    frozen_parameters = ("embedding.E",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = Embedding(TINY.d_vocab, 4)
+        self.W = torch.nn.Parameter(torch.zeros(4, TINY.p))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.embedding.read(x).sum(dim=1) @ self.W
+
+
+@pytest.mark.parametrize("stack_size", [1, 2])
+def test_what_a_model_says_is_frozen_is_held_against_gradient_and_decay(stack_size: int) -> None:
+    members = []
+    for s in range(2):
+        module = HeldRows()
+        module.embedding.initialise(generator(s), 1.0)
+        members.append(Member(f"run-{s}", module, lr=0.1, weight_decay=1.0, max_epochs=5, keep=5))
+    starts = [one.module.embedding.matrix().detach().clone() for one in members]
+    outcomes = train(members, plan(goal=None, evaluate_every=1, stack_size=stack_size), TINY_SPLITS)
+    for s, start in enumerate(starts):
+        assert torch.equal(outcomes[f"run-{s}"].kept[0].E, start)
+        assert outcomes[f"run-{s}"].curve[-1]["train_loss"] < outcomes[f"run-{s}"].curve[0]["train_loss"]
+
+
+class Reader(Probe):
+    """How far the first number of E has come since the start, how often it was asked, and 1 / 0 at the first time."""
+
+    def measure(self, view: View) -> dict[str, float]:
+        assert not torch.is_grad_enabled()
+        view.memory["asked"] = view.memory.get("asked", 0) + 1
+        moved = view.module.embedding.matrix()[0, 0] - view.initial["embedding.E"][0, 0]
+        asked = view.memory["asked"]
+        return {"moved": float(moved), "asked": float(asked), "late": math.inf if asked == 1 else float(asked)}
+
+
+@pytest.mark.parametrize("stack_size", [1, 3])
+def test_probes_are_read_at_every_evaluation_of_the_member_that_has_them(stack_size: int) -> None:
+    def members() -> list[Member]:
+        reader = [Reader(name="reader")]
+        return [
+            member(s, double=True, max_epochs=6 + s, keep="best", probes=reader if s != 1 else ()) for s in range(3)
+        ]
+
+    started = [float(one.module.embedding.matrix().detach()[0, 0]) for one in members()]
+    trained = members()
+    outcomes = train(trained, plan(goal=None, stack_size=stack_size))
+    assert outcomes["run-1"].probed == []
+    for s in (0, 2):
+        rows = outcomes[f"run-{s}"].probed
+        assert [row["epoch"] for row in rows] == column(outcomes[f"run-{s}"], "epoch") == [0, 5, 6 + s]
+        assert [row["asked"] for row in rows] == [1.0, 2.0, 3.0]
+        assert [row["late"] for row in rows] == [None, 2.0, 3.0], "what is not finite is null"
+        assert rows[0]["moved"] == 0.0 and rows[1]["moved"] != 0.0
+        by_epoch = {one.epoch: float(one.E[0, 0]) for one in outcomes[f"run-{s}"].kept}
+        for row in rows:
+            if row["epoch"] in by_epoch:
+                assert row["moved"] == pytest.approx(by_epoch[row["epoch"]] - started[s])
+
+
+def test_probes_do_not_change_what_is_learnt() -> None:
+    read = train([member(0, probes=[Reader(name="reader")])], plan(goal=None))["run-0"]
+    assert without_seconds(read) == without_seconds(train([member(0)], plan(goal=None))["run-0"])
+
+
+@pytest.mark.parametrize("stack_size", [1, 2])
+def test_an_embedding_is_kept_with_the_other_parameters_where_the_plan_says_so(stack_size: int) -> None:
+    def run(**settings: Any) -> dict[str, Outcome]:
+        members = [member(s, double=True, max_epochs=4, keep=2) for s in range(2)]
+        return train(members, plan(goal=None, stack_size=stack_size, **settings))
+
+    assert run()["run-1"].kept[0].layers == {}
+    short = [member(s, double=True, max_epochs=2) for s in range(2)]
+    train(short, plan(goal=None))
+    for s, outcome in enumerate(run(keep_layers=True).values()):
+        found = outcome.kept[0].layers
+        expected = {n: p for n, p in short[s].module.named_parameters() if n != "embedding.E"}
+        assert set(found) == set(expected) == {"layers.0.weight", "layers.1.weight"}
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value.detach(), rtol=1e-8, atol=1e-8)

@@ -14,7 +14,8 @@ import gtsearch
 from gtsearch import embedding as artefact
 from gtsearch.errors import EmbeddingError, GtsearchError
 from gtsearch.models.base import FactorisedEmbedding
-from gtsearch.models.mlp import Mlp
+from gtsearch.models.mlp import MlpSizes
+from gtsearch.tasks.modular import ModularAddition
 from gtsearch.transplant import FactorisedLookup
 
 V, D_W, D = 11, 3, 8
@@ -89,7 +90,8 @@ def test_dtype_mode_and_padding_of_the_model_are_kept(E_W: Tensor) -> None:
 
 
 def test_a_model_of_gtsearch_gets_its_factorised_embedding(E_W: Tensor) -> None:
-    model = Mlp(d_vocab=V, n_tokens=2, d_embed=D, width=4, depth=2, n_classes=V)
+    task = ModularAddition(name="modular_addition", p=V)
+    model = MlpSizes(name="mlp", d_embed=D, width=4, depth=2).module(task)
     gtsearch.transfer(model, E_W)
     assert type(model.embedding) is FactorisedEmbedding
     assert model(torch.zeros(5, 2, dtype=torch.int64)).shape == (5, V)

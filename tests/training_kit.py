@@ -38,11 +38,14 @@ def build(
     method: Method | None = None,
     embedding: Tensor | None = None,
     hyperparameters: Mapping[str, float] | None = None,
+    layers: Mapping[str, Tensor] | None = None,
 ) -> Model:
     """An initialised model, started as `method` does."""
     method = method or PLAIN
     module = method.sizes(sizes, task).module(task)
-    given = Given(task, task.splits(0).train, hyperparameters or {}, generator(seed + 1000), embedding)
+    splits = task.splits(0)
+    draws = generator(seed + 1000)
+    given = Given(task, splits.train, splits.train_sha256, hyperparameters or {}, draws, embedding, layers or {})
     method.start(module, given)
     initialise(module, generator(seed), init_scale)
     method.after_initialisation(module, given)

@@ -18,12 +18,15 @@ from torch import Tensor
 from gtsearch.models.base import FactorisedEmbedding, Model, Sizes
 from gtsearch.tasks.base import Part, Task
 
+Searches = Mapping[str, Mapping[str, list[float]] | list[float]]
+
 
 @dataclass(frozen=True)
 class Given:
     """What a method may start a target from. Validation and test examples are not among it.
 
     Attributes:
+        train_sha256: names the training set, as in `Splits`; "" where only the shapes of a start are asked for.
         hyperparameters: the config's, by name.
         generator: for the method's own draws, apart from the initialisation's.
         embedding: E_W [d_vocab, d_W], or None where the method needs none.
@@ -32,6 +35,7 @@ class Given:
 
     task: Task
     train: Part
+    train_sha256: str
     hyperparameters: Mapping[str, float]
     generator: torch.Generator
     embedding: Tensor | None = None
@@ -77,12 +81,12 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     needs_embedding: ClassVar[bool] = False
     stackable: ClassVar[bool] = True
-    searches: ClassVar[Mapping[str, Mapping[str, list[float]] | list[float]]] = {}
+    searches: ClassVar[Searches] = {}
 
     name: str
 
     @property
-    def merge_at(self) -> int | None:
+    def merges_at(self) -> int | None:
         """The epoch at which A and B become one table, or None for never."""
         return None
 
@@ -103,14 +107,13 @@ class Method(BaseModel):
         return target
 
     def start(self, module: Model, given: Given) -> None:
-        """Prepares `module` in place, before it is initialised."""
+        """Prepares `module` in place, before it is initialised: its parameters get their shapes. Asked for too where
+        only the cost of a start is wanted, with training examples that hold nothing."""
 
     def after_initialisation(self, module: Model, given: Given) -> None:
         """Prepares `module` in place, after its parameters were drawn."""
 
-    def hooks(
-        self, flat: Tensor, slots: Mapping[str, Slot], hyperparameters: Mapping[str, Tensor]
-    ) -> Sequence[Hooks]:
+    def hooks(self, flat: Tensor, slots: Mapping[str, Slot], hyperparameters: Mapping[str, Tensor]) -> Sequence[Hooks]:
         """What runs in every update of a stack.
 
         Args:

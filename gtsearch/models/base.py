@@ -1,7 +1,7 @@
 """What every model family gives (`Sizes` and a `Model`), the two kinds of input embedding, the initialisation.
 
-A model keeps its embedding as `module.embedding` and reads it only through `matrix()`; so a method may put the
-factorised one in its place. Where inputs are vectors the embedding is the first layer's weight matrix.
+A model keeps its embedding as `module.embedding` and reads it only through `read()` and `matrix()`; so a method may
+put the factorised one in its place. Where inputs are vectors the embedding is the first layer's weight matrix.
 """
 
 from __future__ import annotations
@@ -32,15 +32,29 @@ class InputEmbedding(Initialised):
     def matrix(self) -> Tensor:
         """E [d_vocab, d_embed], through which gradients flow."""
 
+    def read(self, x: Tensor) -> Tensor:
+        """What E makes of inputs: tokens [n, n_tokens] int64 -> [n, n_tokens, d_embed]; vectors [n, d_vocab] -> x E,
+        [n, d_embed]."""
+        return x @ self.matrix() if x.is_floating_point() else torch.embedding(self.matrix(), x)
+
 
 class Model(nn.Module):
-    """Base of all models: x, tokens [n, n_tokens] int64 or vectors [n, d_vocab] -> outputs [n, n_outputs]."""
+    """Base of all models: x, tokens [n, n_tokens] int64 or vectors [n, d_vocab] -> outputs [n, n_outputs].
+
+    Its parameters begin with the embedding's and end with the read-out's.
+
+    Attributes:
+        frozen_parameters: names of parameters that are drawn, each member its own, and then held where they are. They
+            are parameters, not buffers, because a stack gives every member its own parameters and no buffers.
+    """
 
     embedding: InputEmbedding
+    frozen_parameters: tuple[str, ...] = ()
 
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
-        """What the last hidden layer gives, after its non-linearity: [n, width]. `forward` reads it out linearly."""
+        """What is read out: [n, width], the last hidden layer after its non-linearity, or the residual stream where
+        there is one. `forward` is linear in it."""
 
 
 class Embedding(InputEmbedding):
@@ -87,6 +101,10 @@ class FactorisedEmbedding(InputEmbedding):
         """A B [d_vocab, d_embed]."""
         return self.A @ self.B
 
+    def read(self, x: Tensor) -> Tensor:
+        """As the base; of vectors (x A) B, which never makes the product [d_vocab, d_embed]: d_vocab may be 80,000."""
+        return (x @ self.A) @ self.B if x.is_floating_point() else super().read(x)
+
     def initialise(self, generator: torch.Generator, scale: float) -> None:
         """B [d_W, d_embed]: PyTorch's default for a linear layer, U(+-1/sqrt(d_W)), times `scale`. A is kept."""
         bound = 1.0 / math.sqrt(self.B.shape[0])
@@ -94,7 +112,7 @@ class FactorisedEmbedding(InputEmbedding):
             self.B.uniform_(-bound, bound, generator=generator).mul_(scale)
 
     def merge(self) -> Embedding:
-        """One trainable table that holds A B; logits do not change."""
+        """One trainable table that holds A B; outputs do not change (over vectors: but for rounding)."""
         with torch.no_grad():
             product = self.A @ self.B
         merged = Embedding(*product.shape)
@@ -131,7 +149,8 @@ class Sizes(BaseModel):
     d_embed: int
 
     def problems(self, task: Task) -> Iterator[tuple[str, str]]:
-        """Why no model of these sizes fits `task`: pairs of a field's name (or "") and a line."""
+        """Why no model of these sizes fits `task`: pairs of a field's name (or "") and a line. To be asked before
+        `module`."""
         yield from ()
 
     @property

@@ -8,13 +8,14 @@ order they came in: resuming is telling the old rows again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum, IntEnum
 from functools import cached_property
 from typing import Any, Final
 
-from gtsearch.identity import digest
+from gtsearch.identity import canonical, digest
 from gtsearch.models.base import Sizes
 
 Row = Mapping[str, Any]
@@ -54,6 +55,38 @@ class Architecture:
     def label(self) -> str:
         return self.sizes.label
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All of its sizes: the label leaves out those that are at their defaults."""
+        return self.sizes.model_dump()
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """How a stage trains: the same for all members of it, or of one method.
+
+    Attributes:
+        method: name and options of the method the model starts by; None for a plain model.
+        goal: validation accuracy to reach and hold; None: there is none.
+        keep_layers: whether an embedding is kept together with the model's other parameters.
+        probes: name and options of each.
+    """
+
+    optimizer: str
+    loss: str
+    goal: float | None
+    hold: int
+    evaluate_every: int
+    max_epochs: int
+    method: Mapping[str, Any] | None = None
+    keep_layers: bool = False
+    probes: tuple[Mapping[str, Any], ...] = ()
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return json.loads(canonical(asdict(self)))  # type: ignore[no-any-return]
+
 
 @dataclass(frozen=True)
 class Embedding:
@@ -87,11 +120,10 @@ class Member:
     role: str
     purpose: str
     architecture: Architecture
+    training: Training
     hyperparameters: Hyperparameters
     seed: int
     split_seed: int
-    max_epochs: int
-    goal: float | None
     cap_epochs: int | None = None
     capped_by: str | None = None
     embedding: Embedding | None = None
@@ -102,7 +134,7 @@ class Member:
 
     @cached_property
     def config_id(self) -> str:
-        return digest([self.architecture.label, dict(self.hyperparameters)], 10)
+        return digest([self.architecture.identity, dict(self.hyperparameters)], 10)
 
     @cached_property
     def run_id(self) -> str:
@@ -113,7 +145,9 @@ class Member:
                 self.split_seed,
                 self.stage,
                 self.method,
-                self.architecture.label,
+                self.training.identity,
+                list(self.keep) if isinstance(self.keep, tuple) else self.keep,
+                self.architecture.identity,
                 dict(self.hyperparameters),
                 self.embedding.sha256 if self.embedding else None,
                 self.seed,
@@ -125,7 +159,8 @@ class Member:
     @property
     def end(self) -> int:
         """The epoch at which it ends without reaching its goal."""
-        return self.max_epochs if self.cap_epochs is None else min(self.cap_epochs, self.max_epochs)
+        longest = self.training.max_epochs
+        return longest if self.cap_epochs is None else min(self.cap_epochs, longest)
 
     def to_json(self) -> dict[str, Any]:
         """All a worker needs to know of this member, as plain JSON values; no tensor travels."""
@@ -139,7 +174,7 @@ class Member:
             "hyperparameters": dict(self.hyperparameters),
             "seed": self.seed,
             "split_seed": self.split_seed,
-            "max_epochs": self.max_epochs,
+            "max_epochs": self.training.max_epochs,
             "cap_epochs": self.cap_epochs,
             "capped_by": self.capped_by,
             "embedding": asdict(self.embedding) if self.embedding else None,
@@ -163,7 +198,7 @@ class Board:
         for row in rows:
             if row["status"] != "cancelled":
                 # The curve is for the tables; the search needs the numbers taken from it.
-                self.rows.setdefault(row["run_id"], {k: v for k, v in row.items() if k != "curve"})
+                self.rows.setdefault(row["run_id"], {k: v for k, v in row.items() if k not in ("curve", "probed")})
         return len(self.rows) > before
 
     def clear(self) -> None:

@@ -9,14 +9,14 @@ search and the report; controls beside it; then the trade-off. Idle workers look
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
 from gtsearch.identity import digest
 from gtsearch.search import tradeoff
-from gtsearch.search.board import PENDING, Architecture, Board, Member, Pending, Phase, Row, cleared
+from gtsearch.search.board import PENDING, Architecture, Board, Member, Pending, Phase, Row, Training, cleared
 from gtsearch.search.target import Confirmation, Reference, Target, Tuned
 from gtsearch.search.weak import Attempt, Candidate, Judge, Ladder
 from gtsearch.spec import Spec
@@ -37,10 +37,14 @@ DONE: Final = Answer.DONE
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Members one worker trains: same stage, architecture, method and goal. `phase` says why now."""
+    """Members one worker trains: same stage, architecture, method and goal. `phase` says why now.
+
+    `variation`: for which one of an experiment's variations; None where there is one experiment only.
+    """
 
     members: tuple[Member, ...]
     phase: Phase
+    variation: str | None = None
 
     @property
     def id(self) -> str:
@@ -60,26 +64,27 @@ class Job:
         source = self.members[0].embedding
         return source.d_embed if source else None
 
-    def to_json(self, spec: Spec, flops_per_epoch: int) -> dict[str, Any]:
+    @property
+    def training(self) -> Training:
+        return self.members[0].training
+
+    def to_json(self, flops_per_epoch: int) -> dict[str, Any]:
         """The job as a worker gets it (`gtsearch.trainables`): plain JSON values.
 
         Args:
             flops_per_epoch: of one member (torch's counter takes seconds to load, so workers are told).
         """
-        stage = spec.weak if self.stage == "weak" else spec.target
         architecture = self.architecture
-        return {
+        training = {name: value for name, value in self.training.identity.items() if name != "max_epochs"}
+        return training | {
             "id": self.id,
             "stage": self.stage,
-            "task": spec.task.model_dump(),
-            "model": architecture.sizes.model_dump(),
+            "variation": self.variation,
+            "task": dict(self.members[0].task),
+            "model": architecture.identity,
             "architecture": architecture.label,
             "params": architecture.params,
             "flops_per_epoch": flops_per_epoch,
-            "optimizer": stage.optimizer,
-            "goal": self.members[0].goal,
-            "hold": stage.goal.hold,
-            "evaluate_every": stage.goal.evaluate_every,
             "members": [member.to_json() for member in self.members],
         }
 
@@ -120,6 +125,8 @@ class Policy:
         target: the target's architecture.
         workers: how many may ask at once; it shapes jobs, never what is found.
         job_members: members a job may carry at most (a stack on a GPU); None: as many as fit JOB_SECONDS.
+        links: the architectures of a growth chain between the weak model and the target, in order.
+        variation: what this experiment is called among the variations of a file; None where there is one.
     """
 
     def __init__(
@@ -129,11 +136,13 @@ class Policy:
         target: Architecture,
         workers: int = 1,
         job_members: int | None = None,
+        links: Sequence[Architecture] = (),
+        variation: str | None = None,
     ) -> None:
-        self.spec, self.workers, self.job_members = spec, workers, job_members
+        self.spec, self.workers, self.job_members, self.variation = spec, workers, job_members, variation
         self.board = Board()
-        self.ladder = Ladder(spec, self.board, ranked(architectures, spec.weak.cost))
-        self.target = Target(spec, self.board, target, self.ladder)
+        self.ladder = Ladder(spec, spec.weak, self.board, ranked(architectures, spec.weak.cost)) if spec.weak else None
+        self.target = Target(spec, self.board, target, self.ladder, links)
         self.out: dict[str, Job] = {}
         self.findings = Findings()
         self._stale = True
@@ -142,14 +151,19 @@ class Policy:
 
     # -- the three questions ------------------------------------------------------------------------------
 
-    def ask(self) -> Job | Answer:
-        """The next job for a free worker; WAIT when only rows can bring more; DONE when nothing is open."""
+    def ask(self, elsewhere: Collection[str] = (), ahead: bool = True) -> Job | Answer:
+        """The next job for a free worker; WAIT when only rows can bring more; DONE when nothing is open.
+
+        Args:
+            elsewhere: run ids that are trained for another variation.
+            ahead: whether the job may be one that looks ahead.
+        """
         self._plan()
         if self.findings.complete:
             return DONE
-        open_members = self._open()
-        ahead = sum(job.phase is Phase.AHEAD for job in self.out.values())
-        if open_members and (open_members[0][0] is not Phase.AHEAD or ahead < self.workers):
+        open_members = self._open(elsewhere)
+        looking = sum(job.phase is Phase.AHEAD for job in self.out.values())
+        if open_members and (open_members[0][0] is not Phase.AHEAD or (ahead and looking < self.workers)):
             job = self._pack(open_members)
             self.out[job.id] = job
             return job
@@ -165,15 +179,15 @@ class Policy:
         return [m for m in job.members if m.run_id not in self.board.rows] if job else []
 
     def should_stop(self, job: Job) -> bool:
-        """Whether nobody waits for any of the job's unreported members any more."""
+        """Whether this search waits for none of the job's unreported members any more."""
         self._plan()
         return not any(member.run_id in self.board.wanted for member in job.members)
 
     # -- jobs ---------------------------------------------------------------------------------------------
 
-    def _open(self) -> list[tuple[Phase, Member]]:
+    def _open(self, elsewhere: Collection[str]) -> list[tuple[Phase, Member]]:
         """Wanted members nobody is training, most urgent first, in the order the plan named them."""
-        busy = {member.run_id for job in self.out.values() for member in job.members}
+        busy = {member.run_id for job in self.out.values() for member in job.members} | set(elsewhere)
         entries = [entry for run_id, entry in self.board.wanted.items() if run_id not in busy]
         return sorted(entries, key=lambda entry: entry[0])
 
@@ -182,7 +196,7 @@ class Policy:
         phase, first = open_members[0]
         alike = [m for p, m in open_members if p is phase and _kind(m) == _kind(first)]
         if first.attempt > 0:
-            return Job((first,), phase)  # it may be what killed its last worker
+            return Job((first,), phase, self.variation)  # it may be what killed its last worker
         alike = [m for m in alike if m.attempt == 0]
         room = self.job_members or math.ceil(len(alike) / self.workers)
         members, seconds = [first], self.estimate_seconds(first)
@@ -191,7 +205,7 @@ class Policy:
             if len(members) >= room or (self.job_members is None and seconds > JOB_SECONDS):
                 break
             members.append(member)
-        return Job(tuple(members), phase)
+        return Job(tuple(members), phase, self.variation)
 
     def estimate_seconds(self, member: Member) -> float:
         """A guess at the seconds a member takes to its end, from like ones that ran, else from its FLOPs."""
@@ -220,7 +234,8 @@ class Policy:
         if not self._stale:
             return
         self.board.clear()
-        self.ladder.rungs.clear()
+        if self.ladder:
+            self.ladder.rungs.clear()
         found = Findings()
         self._tell_story(found)
         # Only a whole plan replaces the last one: a mistake in it must not deny what was found.
@@ -233,11 +248,15 @@ class Policy:
         def ask_target(candidate: Candidate, phase: Phase) -> Attempt | Pending:
             return PENDING if found.reference is None else self.target.probe(candidate, found.reference, phase)
 
-        judge = ask_target if self.spec.weak.judge.by == "target" else None
-        settled = self._climb(found, judge)
+        rivals = self._rivals(found)
+        if self.ladder is None:
+            found.complete = rivals and found.reference is not None
+            return
+        judge = ask_target if self.spec.judged else None
+        settled = self._climb(self.ladder, found, judge)
         if not settled or found.reference is None:
             return
-        if not self._certify_clears(found):
+        if not self._certify_clears(self.ladder, found):
             return
         if found.pays is None and found.clears is not None:
             # Nothing pays: the target stage is told with the cheapest that clears, so that a reader sees by how much.
@@ -248,14 +267,14 @@ class Policy:
         elif found.pays is not None:
             found.chosen = found.pays
         controls = self._controls(found)
-        study = self._study(found)
-        found.complete = controls and study
+        study = self._study(self.ladder, found)
+        found.complete = rivals and controls and study
 
-    def _climb(self, found: Findings, judge: Judge | None) -> bool:
+    def _climb(self, ladder: Ladder, found: Findings, judge: Judge | None) -> bool:
         """Climbs until a winner is confirmed on report seeds or none is left; whether that is settled."""
         withdrawn: list[tuple[str, str]] = []
         while True:
-            winner = self.ladder.walk(judge, withdrawn)
+            winner = ladder.walk(judge, withdrawn)
             if winner is None:
                 return True
             if winner is PENDING or found.reference is None:
@@ -273,20 +292,36 @@ class Policy:
 
     def _look_ahead(self, winner: Candidate, reference: Reference) -> None:
         """While a winner is being confirmed: the controls it will need if it is."""
-        for method in self._control_methods:
-            self.target.tune(method, winner.embeddings, self.target.break_even(reference), Phase.AHEAD)
+        embeddings = self.target.handed_all(winner, Phase.AHEAD)
+        if embeddings is not PENDING:
+            for method in self._control_methods(with_embedding=True):
+                self.target.tune(method, embeddings, self.target.break_even(reference), Phase.AHEAD)
 
-    @property
-    def _control_methods(self) -> list[str]:
-        return [method for method in self.spec.target.methods if method not in ("scratch", "transfer")]
+    def _control_methods(self, with_embedding: bool) -> list[str]:
+        """The methods beside transfer and scratch that start from a weak model's embedding, or those that do not."""
+        others = [method for method in self.spec.target.methods if method not in ("scratch", "transfer")]
+        return [m for m in others if self.spec.target.method(m).needs_embedding == with_embedding]
 
-    def _certify_clears(self, found: Findings) -> bool:
+    def _rivals(self, found: Findings) -> bool:
+        """The methods that need no weak model: tuned and reported like scratch, whatever the ladder brings."""
+        settled = True
+        if found.reference is None:
+            return False
+        for method in self._control_methods(with_embedding=False):
+            answer = self.target.rival(method)
+            if answer is PENDING:
+                settled = False
+            else:
+                found.controls[method] = answer
+        return settled
+
+    def _certify_clears(self, ladder: Ladder, found: Findings) -> bool:
         """The cheapest candidate that clears on fresh seeds, whether it pays or not; whether that is settled.
 
         Where it is the first winner of the judge, its pipelines' first tries are the very same runs.
         """
         report = self.spec.report
-        for candidate in self.ladder.candidates():
+        for candidate in ladder.candidates():
             series = found.clears_withdrawn
             members = [
                 self.target.weak_report_member(candidate, series * report.seeds + i, 0) for i in range(report.seeds)
@@ -305,7 +340,7 @@ class Policy:
         if chosen is None or reference is None:
             return True
         settled = True
-        for method in self._control_methods:
+        for method in self._control_methods(with_embedding=True):
             answer = self.target.control(method, chosen, reference)
             if answer is PENDING:
                 settled = False
@@ -313,12 +348,12 @@ class Policy:
                 found.controls[method] = answer
         return settled
 
-    def _study(self, found: Findings) -> bool:
+    def _study(self, ladder: Ladder, found: Findings) -> bool:
         chosen, reference = found.chosen, found.reference
         if self.spec.tradeoff is None or chosen is None or reference is None:
             return True
         answer = tradeoff.study(
-            self.spec, self.board, self.ladder, self.target, chosen.candidate, chosen.tuned, reference
+            self.spec, self.board, ladder, self.target, chosen.candidate, chosen.tuned, reference
         )
         if answer is PENDING:
             return False
@@ -348,10 +383,11 @@ def _kind(member: Member) -> Mapping[str, Any]:
     """Members of one job share this."""
     return {
         "stage": member.stage,
-        "architecture": member.architecture.label,
+        "task": member.task,
+        "architecture": member.architecture.identity,
         "method": member.method,
         "d_weak": member.embedding.d_embed if member.embedding else None,
-        "goal": member.goal,
+        "training": member.training.identity,
         "keep": member.keep,
     }
 

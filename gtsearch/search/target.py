@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gtsearch.identity import derive_seed
 from gtsearch.search import proposals
@@ -23,6 +23,7 @@ from gtsearch.search.board import (
     Pending,
     Phase,
     Row,
+    Training,
     cleared,
     embedding_of,
     objective,
@@ -91,11 +92,19 @@ class Confirmation:
 class Target:
     """The target stage of one experiment."""
 
-    def __init__(self, spec: Spec, board: Board, architecture: Architecture, ladder: Ladder) -> None:
-        self.spec, self.board, self.architecture, self.ladder = spec, board, architecture, ladder
+    def __init__(
+        self,
+        spec: Spec,
+        board: Board,
+        architecture: Architecture,
+        ladder: Ladder | None,
+        links: Sequence[Architecture] = (),
+    ) -> None:
+        self.spec, self.board, self.architecture, self.ladder, self.links = spec, board, architecture, ladder, links
         self.target = spec.target
-        self.judged = spec.weak.judge.by == "target"
-        self.unit = ladder.unit
+        self.unit = ladder.unit if ladder else "flops"
+        self._task = spec.task.identity()
+        self._trainings = {method: self._training(method) for method in spec.target.methods}
         self._proposers = {
             method: proposals.Proposer(
                 spec.method_space(method),
@@ -107,6 +116,19 @@ class Target:
         }
 
     # -- members ------------------------------------------------------------------------------------------
+
+    def _training(self, method: str) -> Training:
+        goal = self.target.goal
+        return Training(
+            optimizer=self.target.optimizer,
+            loss=self.spec.target_loss,
+            goal=self.spec.target_threshold,
+            hold=goal.hold,
+            evaluate_every=goal.evaluate_every,
+            max_epochs=self.target.budget.max_epochs,
+            method=self.target.method(method).model_dump(mode="json"),
+            probes=tuple(probe.model_dump(mode="json") for probe in self.spec.probes),
+        )
 
     def member(
         self,
@@ -123,17 +145,16 @@ class Target:
     ) -> Member:
         capped = cap is not None and cap[0] < self.target.budget.max_epochs
         return Member(
-            task=self.spec.task.identity(),
+            task=self._task,
             stage="target",
             method=method,
             role=role,
             purpose=purpose,
             architecture=self.architecture,
+            training=self._trainings[method],
             hyperparameters=hyperparameters,
             seed=seed,
             split_seed=self.spec.task.seed if split_seed is None else split_seed,
-            max_epochs=self.target.budget.max_epochs,
-            goal=self.target.goal.val_accuracy,
             cap_epochs=cap[0] if capped and cap else None,
             capped_by=cap[1] if capped and cap else None,
             embedding=embedding,
@@ -162,7 +183,8 @@ class Target:
 
     def configs(self) -> int:
         """How many configs each method gets: the budget, and as many more as transfer has probes."""
-        return self.target.budget.configs + (self.spec.weak.judge.configs if self.judged else 0)
+        judged = self.ladder is not None and self.spec.judged
+        return self.target.budget.configs + (self.ladder.weak.judge.configs if judged and self.ladder else 0)
 
     def _sizes(self, method: str) -> list[int]:
         proposer = self._proposers[method]
@@ -178,6 +200,8 @@ class Target:
             embeddings: the search seed's first, then one a gate seed; empty for methods that need none.
             cap: where no config can matter any more.
         """
+        if self._sizes(method) == [1]:  # nothing to choose
+            return Tuned(method, self._proposers[method].round(1, [], [])[0], (), 1)
         rows: list[Row] = []
         configs: list[dict[str, float]] = []
         for size in self._sizes(method):
@@ -291,9 +315,14 @@ class Target:
         A few configs of transfer, one after another, each on as many weak seeds as it takes to decide. A pipeline
         is charged its weak run and its share of the weak seeds that missed.
         """
-        judge = self.spec.weak.judge
+        judge = self._weak.weak.judge
         # The gate's embeddings first: the search seed's was seen when the config was chosen.
-        weak = (candidate.embeddings[1:] + candidate.embeddings[:1])[: judge.weak_seeds]
+        handed = self.handed_all(candidate, phase)
+        if handed is PENDING:
+            return PENDING
+        weak = (handed[1:] + handed[:1])[: judge.weak_seeds]
+        if len(weak) < judge.at_least:
+            return Attempt(candidate, "too few of its embeddings grow up to the next model's goal", False)
         overhead = {unit: candidate.misses_per_success(unit) for unit in ("flops", "seconds")}
         cheapest = min((e.flops for e in weak), default=0.0) + overhead["flops"]
         if not self._affordable(reference, cheapest):
@@ -341,7 +370,10 @@ class Target:
 
         The first `at_least` pipelines run first: when too many of them fail, the rest cannot save the candidate.
         """
-        tuned = self.tune("transfer", candidate.embeddings, self.break_even(reference), Phase.TARGET)
+        embeddings = self.handed_all(candidate, Phase.TARGET)
+        if embeddings is PENDING:
+            return PENDING
+        tuned = self.tune("transfer", embeddings, self.break_even(reference), Phase.TARGET)
         if tuned is PENDING:
             return PENDING
         report = self.spec.report
@@ -365,7 +397,7 @@ class Target:
             pipelines += [pipeline for pipeline in started if pipeline is not PENDING]
             rows += [answer for answer in answers if answer is not PENDING]
             reached = sum(row is not None and cleared(row) for row in rows)
-            if self.judged and len(rows) - reached > report.seeds - report.at_least:
+            if self.spec.judged and len(rows) - reached > report.seeds - report.at_least:
                 break
         totals = tuple(
             getattr(pipeline, f"weak_{self.unit}") + _costs([row], self.unit)[0] if row is not None else math.inf
@@ -386,19 +418,27 @@ class Target:
             rows.append(answer)
             if cleared(answer):
                 break
-        embedding = embedding_of(rows[-1]) if cleared(rows[-1]) else None
-        misses = rows[:-1] if embedding else rows
+        own = embedding_of(rows[-1]) if cleared(rows[-1]) else None
+        misses = rows[:-1] if own else rows
+        embedding = own
+        if own is not None and self.links:
+            grown = self.handed(own, rows[-1]["seed"], "report", Phase.TARGET, self._report_split(index))
+            if grown is PENDING:
+                return PENDING
+            embedding, chain = grown
+            misses = [*misses, *chain] if embedding is None else misses
+        last = embedding or own  # where the chain broke, what it cost up to there is charged
         return Pipeline(
             index,
             self._report_split(index),
             tuple(rows),
             embedding,
-            spent(misses, "flops") + (embedding.flops if embedding else 0.0),
-            spent(misses, "seconds") + (embedding.seconds if embedding else 0.0),
+            spent(misses, "flops") + (last.flops if last else 0.0),
+            spent(misses, "seconds") + (last.seconds if last else 0.0),
         )
 
     def weak_report_member(self, candidate: Candidate, index: int, attempt: int) -> Member:
-        return self.ladder.member(
+        return self._weak.member(
             candidate.architecture,
             candidate.hyperparameters,
             "report",
@@ -418,7 +458,10 @@ class Target:
         None where no weak seed cleared.
         """
         cap = self.break_even(reference)
-        tuned = self.tune(method, confirmation.candidate.embeddings, cap, Phase.TARGET)
+        embeddings = self.handed_all(confirmation.candidate, Phase.TARGET)
+        if embeddings is PENDING:
+            return PENDING
+        tuned = self.tune(method, embeddings, cap, Phase.TARGET)
         if tuned is PENDING:
             return PENDING
         rows = [
@@ -431,6 +474,81 @@ class Target:
         ]
         known = [row for row in rows if row is not PENDING]
         return (tuned, known) if len(known) == len(rows) else PENDING
+
+    def rival(self, method: str) -> tuple[Tuned, list[Row | None]] | Pending:
+        """A method that needs no weak model: its search, then report seeds, each on its own split. Like scratch it may
+        take its whole budget: what it is compared with is how soon it gets there."""
+        tuned = self.tune(method, [], None, Phase.TARGET)
+        if tuned is PENDING:
+            return PENDING
+        seeds = range(self.spec.report.seeds)
+        members = [self._report_member(method, tuned.config, i, None, None) for i in seeds]
+        rows = self.board.get_all(members, Phase.TARGET)
+        return PENDING if rows is PENDING else (tuned, list(rows))
+
+    # -- what is handed to the target -----------------------------------------------------------------------
+
+    def handed_all(self, candidate: Candidate, phase: Phase) -> tuple[Embedding, ...] | Pending:
+        """The embeddings the target is given for those of a candidate: the same, or what a growth chain makes of
+        them. One whose chain breaks is left out."""
+        if not self.links:
+            return candidate.embeddings
+        grown = [
+            self.handed(e, self._seed("gate", i), "probe", phase, self.spec.task.seed)
+            for i, e in enumerate(candidate.embeddings)
+        ]
+        known = [answer for answer in grown if answer is not PENDING]
+        if len(known) < len(grown):
+            return PENDING
+        return tuple(embedding for embedding, _ in known if embedding is not None)
+
+    def handed(
+        self, embedding: Embedding, seed: int, role: str, phase: Phase, split_seed: int
+    ) -> tuple[Embedding | None, list[Row]] | Pending:
+        """What a growth chain makes of one embedding, with all that its links cost added, and the rows of the links;
+        None where a link missed its goal."""
+        growth = self.spec.growth
+        rows: list[Row] = []
+        if growth is None:
+            return embedding, rows
+        grown = embedding
+        for i, (link, architecture) in enumerate(zip(growth.chain, self.links, strict=True)):
+            member = Member(
+                task=self._task,
+                stage="weak",
+                method="growth",
+                role=role,
+                purpose="report" if role == "report" else role,
+                architecture=architecture,
+                training=Training(
+                    optimizer=self.target.optimizer,
+                    loss=self.spec.target_loss,
+                    goal=link.goal.threshold(self.spec.task),
+                    hold=link.goal.hold,
+                    evaluate_every=link.goal.evaluate_every,
+                    max_epochs=link.max_epochs,
+                    method={"name": "transfer"},
+                ),
+                hyperparameters=link.config,
+                seed=derive_seed(seed, "growth", i),
+                split_seed=split_seed,
+                embedding=grown,
+                keep="goal",
+            )
+            row = self.board.get(member, phase)
+            if row is PENDING:
+                return PENDING
+            rows.append(row)
+            own = embedding_of(row)
+            if not cleared(row) or own is None:
+                return None, rows
+            grown = replace(own, flops=grown.flops + own.flops, seconds=grown.seconds + own.seconds)
+        return grown, rows
+
+    @property
+    def _weak(self) -> Ladder:
+        assert self.ladder is not None, "asked only where there is a weak stage"
+        return self.ladder
 
     def edges(self, tuned: Tuned) -> list[str]:
         """Warnings where the chosen config lies on the edge of its space."""

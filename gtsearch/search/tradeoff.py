@@ -40,7 +40,8 @@ def study(
             derive_seed(spec.seed, "tradeoff", "weak", i),
             purpose="tradeoff",
         )
-        weak = board.get(replace(member, keep=levels, goal=None), Phase.TRADEOFF)
+        free = replace(member, keep=levels, training=replace(member.training, goal=None))
+        weak = board.get(free, Phase.TRADEOFF)
         if weak is PENDING:
             points.append(PENDING)
         else:
@@ -65,13 +66,19 @@ def _point(
         return Point(level, weak, None)
     same = [other for other in levels if (e := embedding_of(weak, other)) and e.epoch == embedding.epoch]
     first = embedding_of(weak, max(same))  # levels crossed at once share the highest one's run
+    assert first is not None, "one of `same` is the level itself"
+    grown = target.handed(first, weak["seed"], "tradeoff", Phase.TRADEOFF, weak["split_seed"])
+    if grown is PENDING:
+        return PENDING
+    if grown[0] is None:
+        return Point(level, weak, None)
     row = board.get(
         target.member(
             "transfer",
             tuned.config,
             "tradeoff",
             derive_seed(spec.seed, "tradeoff", "target", i),
-            first,
+            grown[0],
             "tradeoff",
             target.break_even(reference),
             level=max(same),

@@ -23,11 +23,12 @@ from gtsearch.search.board import (
     Pending,
     Phase,
     Row,
+    Training,
     cleared,
     embedding_of,
     objective,
 )
-from gtsearch.spec import Spec
+from gtsearch.spec import Spec, WeakSpec
 
 # An architecture starts from what the one LAG places cheaper has settled, never from its direct neighbour: so
 # the neighbour may still be running on another worker, and the rows are the same for any number of workers.
@@ -116,18 +117,28 @@ def spent(rows: Sequence[Row], unit: str) -> float:
 class Ladder:
     """Walks the architectures in order of cost; `rungs` tells how far each got (for the certificate)."""
 
-    def __init__(self, spec: Spec, board: Board, architectures: Sequence[Architecture]) -> None:
-        self.spec, self.board = spec, board
-        self.weak = spec.weak
+    def __init__(self, spec: Spec, weak: WeakSpec, board: Board, architectures: Sequence[Architecture]) -> None:
+        self.spec, self.weak, self.board = spec, weak, board
+        self.task = spec.weak_task.identity()
         self.architectures = architectures
-        self.unit = "seconds" if spec.weak.cost == "seconds" else "flops"
-        self.space = dict(spec.weak.tune)
-        self.total = proposals.budget(self.space, self.weak.search, self.weak.budget.configs_per_architecture)
+        self.unit = "seconds" if weak.cost == "seconds" else "flops"
+        self.space = dict(weak.tune)
+        self.training = Training(
+            optimizer=weak.optimizer,
+            loss=spec.weak_loss,
+            goal=spec.weak_threshold,
+            hold=weak.goal.hold,
+            evaluate_every=weak.goal.evaluate_every,
+            max_epochs=weak.budget.max_epochs,
+            keep_layers=any(spec.target.method(name).transferred_layers for name in spec.target.methods),
+            probes=tuple(probe.model_dump(mode="json") for probe in spec.weak_probes),
+        )
+        self.total = proposals.budget(self.space, weak.search, weak.budget.configs_per_architecture)
         self.rungs: dict[str, Rung] = {}
         self._screened: dict[tuple[str, tuple[str, str] | None], _Screened] = {}
         self._proposers = {
             a.label: proposals.Proposer(
-                self.space, self.weak.search, self.weak.start_from, [spec.seed, "weak", a.label]
+                self.space, weak.search, weak.start_from, [spec.seed, "weak", a.label]
             )
             for a in architectures
         }
@@ -154,17 +165,16 @@ class Ladder:
         handover = self.weak.handover
         keep = handover if isinstance(handover, str) else handover.epochs
         return Member(
-            task=self.spec.task.identity(),
+            task=self.task,
             stage="weak",
             method="weak",
             role=role,
             purpose=purpose,
             architecture=architecture,
+            training=self.training,
             hyperparameters=hyperparameters,
             seed=seed,
             split_seed=self.spec.task.seed if split_seed is None else split_seed,
-            max_epochs=self.weak.budget.max_epochs,
-            goal=self.weak.goal.val_accuracy,
             keep="best" if snapshot == "best" else keep,
             reports=reports,
         )
@@ -294,7 +304,7 @@ class Ladder:
             per_epoch = sum(r["train_seconds"] for r in before) / trained
         hold = (self.weak.goal.hold - 1) * self.weak.goal.evaluate_every  # the goal is dated by the first of them
         epochs = max(1, math.floor((limit - spent(own, self.unit)) / per_epoch)) + hold
-        if epochs >= member.max_epochs:
+        if epochs >= member.training.max_epochs:
             return member
         return replace(member, cap_epochs=epochs, capped_by=f"{incumbent.architecture.label} {incumbent.config_id}")
 
@@ -394,7 +404,8 @@ class Ladder:
     ) -> Candidate | Pending | None:
         """The candidate, or a later snapshot of it, if the judge passes it and it was not withdrawn."""
         snapshots: list[Callable[[], Candidate | Pending]] = [lambda: candidate]
-        if judge and self.weak.judge.later_snapshot and self.weak.handover == "goal":
+        # Without a goal the embedding is that of the last epoch: there is no later one.
+        if judge and self.weak.judge.later_snapshot and self.weak.handover == "goal" and self.training.goal is not None:
             snapshots.append(lambda: self.later(candidate, Phase.JUDGE))
         for snapshot in snapshots:
             if judge and not forward:

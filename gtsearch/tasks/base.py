@@ -1,6 +1,7 @@
 """What every task gives: its parameters (validated), its splits, its shape, its loss, its chance level.
 
-Two kinds: an `EnumeratedTask` has finitely many examples, which a split deals out; a `SampledTask` draws fresh ones.
+Two kinds: an `EnumeratedTask` has finitely many examples, which a split deals out; a `SampledTask` draws as many as it
+is asked for.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-# Parameters that say how the examples of a task are dealt out, not which examples there are.
-SPLIT_FIELDS = ("train_fraction", "n_train", "n_validation", "n_test", "keep_pairs")
+# Parameters that say how the examples of a task are dealt out, or where they lie, not which examples there are.
+SPLIT_FIELDS = ("train_fraction", "n_train", "n_validation", "n_test", "keep_pairs", "file", "folder")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,14 @@ class Task(BaseModel):
         deviation = math.sqrt(self.chance * (1.0 - self.chance) / self.part_sizes[1])
         return min(1.0, self.chance + 3.09 * deviation)
 
+    def prepare(self) -> None:
+        """Gets what the splits are made of, and checks it: to be asked once before a run starts, so that a missing
+        file is one line then and not a failure of every member, and that workers do not all download the same.
+
+        Raises:
+            TaskError: it is missing or damaged.
+        """
+
     @abstractmethod
     def splits(self, split_seed: int) -> Splits:
         """Train, validation and test tensors of the split named by `split_seed` (bit-equal on every machine)."""
@@ -181,6 +191,11 @@ class EnumeratedTask(Task):
     def n_examples(self) -> int:
         """How many examples the task has in all."""
 
+    def groups(self) -> Tensor | None:
+        """The group of each example [n_examples] int64: examples of one group come into the same part. None: each
+        example is alone."""
+        return None
+
     @property
     def train_words(self) -> str:
         return f"{100 * self.train_fraction:g} % train"
@@ -188,26 +203,107 @@ class EnumeratedTask(Task):
     @property
     def part_sizes(self) -> tuple[int, int, int]:
         """How many examples train, validation and test hold. They add up to `n_examples`."""
+        dealt = _dealt(self)
+        return self._shares if dealt is None else dealt.part_sizes
+
+    @property
+    def _shares(self) -> tuple[int, int, int]:
+        """The part sizes where every example is alone."""
         n_train = int(self.n_examples * self.train_fraction)
         n_validation = (self.n_examples - n_train) // 2
         return n_train, n_validation, self.n_examples - n_train - n_validation
 
+    @property
+    def chance(self) -> float:
+        """The share of the most frequent label among all examples."""
+        return _most_frequent(self) / self.n_examples
+
     def splits(self, split_seed: int) -> Splits:
-        order = torch.randperm(self.n_examples, generator=torch.Generator().manual_seed(split_seed))
-        n_train, n_validation, _ = self.part_sizes
+        generator = torch.Generator().manual_seed(split_seed)
+        train, validation, test = self._indices(generator)
         everything = self.examples()
 
         def part(indices: Tensor) -> Part:
             return Part(everything.x[indices].contiguous(), everything.y[indices].contiguous())
 
-        train = order[:n_train].sort().values
-        validation = order[n_train : n_train + n_validation].sort().values
-        test = order[n_train + n_validation :].sort().values
         return Splits(part(train), part(validation), part(test), fingerprint([train]))
+
+    def _indices(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Which examples each part holds, ascending."""
+        dealt = _dealt(self)
+        if dealt is None:
+            order = torch.randperm(self.n_examples, generator=generator)
+            train, validation, test = order.split(self.part_sizes)
+            return train.sort().values, validation.sort().values, test.sort().values
+        parts = dealt.part_of_groups(generator)[dealt.group]
+        return tuple((parts == part).nonzero().squeeze(1) for part in range(3))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class _Dealt:
+    """How many groups of each size go to each part: the same for all seeds, so that part sizes are known beforehand.
+
+    Attributes:
+        group: of each example [n_examples], in [0, n_groups).
+        size: of each group [n_groups].
+        counts: for each size that occurs, the largest first: how many groups of it train, validation and test get.
+    """
+
+    group: Tensor
+    size: Tensor
+    counts: dict[int, tuple[int, int, int]]
+
+    @property
+    def part_sizes(self) -> tuple[int, int, int]:
+        train, validation, test = (sum(size * n[part] for size, n in self.counts.items()) for part in range(3))
+        return train, validation, test
+
+    def part_of_groups(self, generator: torch.Generator) -> Tensor:
+        """0, 1 or 2 for train, validation or test [n_groups]; groups of one size are dealt at random."""
+        order = torch.randperm(len(self.size), generator=generator)
+        parts = torch.empty_like(order)
+        for size, counts in self.counts.items():
+            parts[order[self.size[order] == size]] = torch.arange(3).repeat_interleave(torch.tensor(counts))
+        return parts
+
+
+@lru_cache(maxsize=32)
+def _dealt(task: EnumeratedTask) -> _Dealt | None:
+    """How the task's groups are dealt, or None where every example is alone.
+
+    Each size in turn brings the parts as near to their shares of the examples so far as whole groups can; the smallest
+    groups come last and even out what the larger ones left: with enough groups of one the shares are met exactly.
+    """
+    names = task.groups()
+    if names is None:
+        return None
+    _, group, size = names.unique(return_inverse=True, return_counts=True)
+    n_train, n_validation, _ = task._shares
+    counts, so_far, in_train, in_validation = {}, 0, 0, 0
+    for one, many in sorted(zip(*(found.tolist() for found in size.unique(return_counts=True)), strict=True))[::-1]:
+        so_far += one * many
+        train = min(many, max(0, (n_train * so_far // task.n_examples - in_train) // one))
+        validation = min(many - train, max(0, (n_validation * so_far // task.n_examples - in_validation) // one))
+        counts[one] = (train, validation, many - train - validation)
+        in_train += one * train
+        in_validation += one * validation
+    return _Dealt(group, size, counts)
+
+
+@lru_cache(maxsize=32)
+def _most_frequent(task: EnumeratedTask) -> int:
+    return int(task.examples().y.bincount().max())
 
 
 class SampledTask(Task):
-    """A task whose examples are drawn afresh: `n_train`, `n_validation` and `n_test` of them."""
+    """A task of `n_train`, `n_validation` and `n_test` examples that are drawn by the split's seed.
+
+    Attributes:
+        one_draw: whether the three parts are one draw, cut in this order, and not a draw each: for a task that draws
+            no example twice, so that parts are disjoint.
+    """
+
+    one_draw: ClassVar[bool] = False
 
     n_train: int = Field(default=1000, ge=1, le=10**7)
     n_validation: int = Field(default=1000, ge=1, le=10**7)
@@ -215,7 +311,7 @@ class SampledTask(Task):
 
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator) -> Part:
-        """`n` independent examples from `generator` alone."""
+        """`n` examples from `generator` alone: independent, or all different with `one_draw`."""
 
     @property
     def part_sizes(self) -> tuple[int, int, int]:
@@ -223,7 +319,12 @@ class SampledTask(Task):
 
     def splits(self, split_seed: int) -> Splits:
         generator = torch.Generator().manual_seed(split_seed)
-        train, validation, test = (self.draw(n, generator) for n in self.part_sizes)
+        if self.one_draw:
+            everything = self.draw(self.n_examples, generator)
+            cut = zip(everything.x.split(self.part_sizes), everything.y.split(self.part_sizes), strict=True)
+            train, validation, test = (Part(x, y) for x, y in cut)
+        else:
+            train, validation, test = (self.draw(n, generator) for n in self.part_sizes)
         return Splits(train, validation, test, fingerprint([train.x, train.y]))
 
 

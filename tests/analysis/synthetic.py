@@ -5,17 +5,20 @@ Curves are logistic; every number comes from the seed. Not a model of grokking: 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors.numpy import save_file
 
 from gtsearch import results
 from gtsearch.analysis import stats, tradeoff
+from gtsearch.analysis.members import rows_of
 
 GOAL, WEAK_GOAL = 0.99, 0.40
 CAP, WEAK_CAP = 400, 1000
@@ -27,12 +30,23 @@ SPEC = """\
 name: {name}
 seed: 0
 task: {{name: modular_addition, p: 113, train_fraction: 0.25, seed: 0}}
-weak:
-  goal: {{val_accuracy: 0.4, hold: 2, evaluate_every: 10}}
-  gate: {{seeds: 5, at_least: 4}}
+{weak}
 target:
   goal: {{val_accuracy: 0.99, hold: 2, evaluate_every: 5}}
 """
+WEAK = """\
+weak:
+  goal: {{val_accuracy: {goal}, hold: 2, evaluate_every: 10}}
+  gate: {{seeds: 5, at_least: 4}}"""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A named variation: what it changes, how much later transfer gets there, and on how many seeds it never does."""
+
+    changes: dict[str, Any]
+    slower: float = 1.0
+    misses: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,11 @@ class Story:
         clears, pays: whether a weak model does.
         scratch_reaches, transfer_reaches: whether the target ever gets there that way.
         levels: of the trade-off; empty: there was none.
+        weak: whether there was a weak stage; without one, `rises` says which methods get there, and about when.
+        screened: whether an accuracy was asked of the weak model.
+        variations: of the experiment; scratch's report rows count for all of them. Empty: it was not varied.
+        probes: numbers that were read of report members.
+        embedding: whether the weak winner's embedding lies in the run folder; `vectors`: of a task of vectors.
     """
 
     name: str = "modadd"
@@ -59,6 +78,13 @@ class Story:
     levels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
     tradeoff_seeds: int = 5
     seed: int = 0
+    weak: bool = True
+    rises: dict[str, float] = field(default_factory=dict)
+    screened: bool = True
+    variations: dict[str, Variation] = field(default_factory=dict)
+    probes: tuple[str, ...] = ()
+    embedding: bool = False
+    vectors: bool = False
 
 
 def make(folder: Path, story: Story | None = None) -> results.Results:
@@ -66,20 +92,40 @@ def make(folder: Path, story: Story | None = None) -> results.Results:
     story = story or Story()
     folder.mkdir(parents=True, exist_ok=True)
     maker = _Maker(story)
-    ladder = maker.ladder()
+    ladder = maker.ladder() if story.weak else []
     if story.pays:
         maker.report()
         maker.tradeoff()
     elif "scratch" in story.methods:
         maker.method("scratch")
-    (folder / results.SPEC).write_text(SPEC.format(name=story.name))
+    weak = WEAK.format(goal=WEAK_GOAL if story.screened else "null") if story.weak else "weak: null"
+    (folder / results.SPEC).write_text(SPEC.format(name=story.name, weak=weak))
+    if story.embedding:
+        _write_embedding(folder, story)
     results.write_tables(folder, maker.rows, 2534.6)
     results.write_json(folder / results.ENVIRONMENT, ENVIRONMENT)
     results.write_json(folder / results.SUMMARY, _summary(story, ladder, maker))
     return results.load_results(folder)
 
 
+def _write_embedding(folder: Path, story: Story) -> None:
+    """Two frequencies over the tokens of a + b mod 113, and a little noise; of vectors three inputs that count."""
+    rng = np.random.default_rng(story.seed)
+    if story.vectors:
+        rows = rng.normal(0, 0.02, (400, 3))
+        rows[:3] += np.eye(3)
+    else:
+        angles = 2 * np.pi * np.arange(113)[:, None] * np.array([7, 31]) / 113
+        rows = np.hstack([np.cos(angles), np.sin(angles)]) + rng.normal(0, 0.1, (113, 4)) + 0.5
+    path = folder / "embeddings" / f"{WINNER}-e300.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    header = json.dumps({"run_id": WINNER, "vectors": story.vectors})
+    save_file({"E_W": rows.astype(np.float32)}, path, {"gtsearch": header})
+
+
+WINNER = "00000000000000aa"
 ENVIRONMENT = {
+    "started": "2026-11-20 10:00:00",
     "versions": {"gtsearch": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "ray": "2.60.0", "optuna": "5.0.0"},
     "git_revision": "0f3c2a1b",
     "device": "cpu",
@@ -94,6 +140,8 @@ ENVIRONMENT = {
 class _Maker:
     def __init__(self, story: Story) -> None:
         self.story, self.rng, self.rows = story, np.random.default_rng(story.seed), list[dict[str, Any]]()
+        self.every = ",".join(["base", *story.variations]) if story.variations else None
+        self.slower, self.variation = 1.0, "base" if story.variations else None
 
     # -- one member ---------------------------------------------------------------------------------------
 
@@ -161,6 +209,7 @@ class _Maker:
             "cohort_size": 1,
             "dtype": "float32",
             "curve": curve,
+            "variation": self.every if row["method"] in ("weak", "scratch") else self.variation,
             **row,
         }
         self.rows.append(made)
@@ -245,13 +294,19 @@ class _Maker:
     def target(self, method: str, seed: int, role: str, accuracy: float, **row: Any) -> dict[str, Any]:
         """One target run; `accuracy` is the weak model's, and the better it is the sooner transfer rises."""
         reaches = {"transfer": self.story.transfer_reaches, "scratch": self.story.scratch_reaches}.get(method, False)
-        rise = {"transfer": 22 + 60 * math.exp(-6 * accuracy), "scratch": 135}.get(method, 250)
-        rise *= self.rng.lognormal(0, 0.15)
+        reaches = reaches or method in self.story.rises
+        known = {"transfer": self.slower * (22 + 60 * math.exp(-6 * accuracy)), "scratch": 135} | self.story.rises
+        rise = known.get(method, 250) * self.rng.lognormal(0, 0.15)
         top = 1.0 if reaches else 0.35
         curve = self._curve(rise, top, rise / 12, CAP, 5, FLOPS_PER_EPOCH, SECONDS_PER_EPOCH)
         if reaches:
             for point in curve:
                 point["val_accuracy"] = min(1.0, point["val_accuracy"] * 1.012)
+        if role == "report" and self.story.probes:
+            row["probed"] = [self._probed(point) for point in curve]
+        gets_there = next((p["epoch"] for p in curve if p["train_accuracy"] >= 0.95), None)
+        row |= {"epoch_train_95": gets_there}
+        row |= {"epoch_val_95": next((p["epoch"] for p in curve if p["val_accuracy"] >= 0.95), None)}
         return self.member(
             curve,
             GOAL,
@@ -281,12 +336,27 @@ class _Maker:
                 handed = _handed(weak, next(p for p in weak["curve"] if p["epoch"] == weak["epochs"]))
             self.target(method, seed, "report", 0.42, **handed)
 
+    def _probed(self, point: dict[str, Any]) -> dict[str, Any]:
+        """A number that falls over three decades for the first probe, one between 0 and 1 for the others."""
+        loss, accuracy = point["val_loss"] * self.rng.lognormal(0, 0.2), point["val_accuracy"]
+        values = {name: loss**2 if i == 0 else accuracy / (i + 1) for i, name in enumerate(self.story.probes)}
+        return {"epoch": point["epoch"], **values}
+
     def report(self) -> None:
         for method in self.story.methods:
             self.method(method)
+        for name, varied in self.story.variations.items():
+            self.variation, self.slower = name, varied.slower
+            for method in self.story.methods:
+                for i, seed in enumerate(range(100, 100 + self.story.seeds) if method != "scratch" else ()):
+                    row = self.target(method, seed, "report", 0.42)
+                    if i < varied.misses:
+                        row |= {"status": "exhausted", "epochs": CAP, "epochs_to_goal": None, "seconds_to_goal": None}
+                        row |= {"flops_to_goal": None, "stayed": None}
+        self.variation, self.slower = ("base" if self.story.variations else None), 1.0
 
     def tradeoff(self) -> None:
-        for seed in range(200, 200 + self.story.tradeoff_seeds if self.story.levels else 200):
+        for seed in range(200, 200 + self.story.tradeoff_seeds if self.story.levels and self.story.weak else 200):
             weak = self.weak(6, 12, "tradeoff", seed, goal=None)
             for level in self.story.levels:
                 point = next((p for p in weak["curve"] if p["val_accuracy"] >= level), None)
@@ -314,7 +384,18 @@ def _handed(weak: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
 
 
 def _summary(story: Story, ladder: Sequence[dict[str, Any]], maker: _Maker) -> dict[str, Any]:
-    trials = results.trials_frame(maker.rows)
+    rows = results.trials_frame(maker.rows)
+    base = _summary_of(story, ladder, rows_of(rows))
+    if not story.variations:
+        return base | {"variations": None}
+    variations: dict[str, Any] = {"base": {"changes": {}, "summary": base}}
+    for name, varied in story.variations.items():
+        own = _summary_of(story, ladder, rows_of(rows, name))
+        variations[name] = {"changes": varied.changes, "summary": own}
+    return base | {"variations": variations}
+
+
+def _summary_of(story: Story, ladder: Sequence[dict[str, Any]], trials: pd.DataFrame) -> dict[str, Any]:
     report = trials[(trials["stage"] == "target") & (trials["role"] == "report")]
     present = [method for method in story.methods if (report["method"] == method).any()]
     methods = {method: _method(trials, method, story) for method in present}
@@ -323,21 +404,32 @@ def _summary(story: Story, ladder: Sequence[dict[str, Any]], maker: _Maker) -> d
     return {
         "name": story.name,
         "title": "a + b mod 113",
-        "cost": "params",
+        "train_words": "25 % train",
+        "chance": 1 / 113,
+        "cost": "params" if story.weak else None,
+        "judge": "target" if story.weak else None,
+        "threshold": WEAK_GOAL if story.weak and story.screened else None,
+        "target_goal": GOAL,
+        "complete": True,
+        "error": None,
         "scratch_reference": reference,
-        "weak": {
-            "clears": _winner(ladder, ("clears", "pays")),
-            "pays": _winner(ladder, ("pays",), pipelines=story.seeds),
-            "excluded": _bracket(ladder, ("excluded",)),
-            "undecided": _bracket(ladder, ("undecided",)),
-            "ladder": list(ladder),
-            "withdrawn": 0,
-        },
+        "weak": _weak(story, ladder) if story.weak else None,
         "methods": methods,
         "speedup": _speedup(methods, trials),
-        "tradeoff": _tradeoff(trials, reference["flops"]) if story.pays and story.levels else None,
+        "tradeoff": _tradeoff(trials, reference["flops"]) if story.weak and story.pays and story.levels else None,
         "warnings": ["transfer: lr 0.0973 lies on the upper edge of its space (0.1); widen it"],
         "exit_code": 0 if story.pays else 1,
+    }
+
+
+def _weak(story: Story, ladder: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "clears": _winner(ladder, ("clears", "pays")),
+        "pays": _winner(ladder, ("pays",), pipelines=story.seeds),
+        "excluded": _bracket(ladder, ("excluded",)),
+        "undecided": _bracket(ladder, ("undecided",)),
+        "ladder": list(ladder),
+        "withdrawn": 0,
     }
 
 
@@ -351,7 +443,7 @@ def _winner(ladder: Sequence[dict[str, Any]], verdicts: tuple[str, ...], pipelin
     if rung is None:
         return None
     winner = {
-        "run_id": "00000000000000aa",
+        "run_id": WINNER,
         "architecture": rung["architecture"],
         "params": rung["params"],
         "config": {"lr": 0.0132, "weight_decay": 0.84, "init_scale": 0.31},

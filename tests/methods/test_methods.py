@@ -1,77 +1,234 @@
-"""One contract for every method of the menu, then what each promises of its own."""
+"""One contract for every method of the menu, then what the starts from a weak embedding promise of their own."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from model_tasks import BLOBS, CORNERS
 from torch import Tensor
-from training_kit import SIZES, SPLITS, TASK, build, generator, member, plan, train, without_seconds
+from training_kit import GOOD, SIZES, SPLITS, TASK, build, column, generator, member, plan, train, without_seconds
 
-from gtsearch import catalog
-from gtsearch.methods.base import FactorisedStart, Method
-from gtsearch.models.base import Embedding, FactorisedEmbedding
+from gtsearch import catalog, cost
+from gtsearch.methods.base import Given, Method
+from gtsearch.methods.directions import Directions
+from gtsearch.methods.transfer import Transfer
+from gtsearch.models.base import Embedding, FactorisedEmbedding, Sizes
+from gtsearch.models.mlp import MlpSizes
+from gtsearch.tasks.base import Task
+from gtsearch.tasks.modular import ModularAddition
+from gtsearch.training import Member, Outcome
 
 E_W = torch.randn(TASK.d_vocab, 3, generator=generator(7)) * torch.tensor([3.0, 1.0, 0.2])
 START = {"embedding": E_W, "hyperparameters": {"embedding_scale": 2.0}}
+WEAK = MlpSizes(name="mlp", d_embed=3, width=16)
+NARROW = MlpSizes(name="mlp", d_embed=8)  # for vectors
+WIDE = ModularAddition(name="modular_addition", p=37)  # has the seven frequencies
 
 
-def method(name: str) -> Method:
-    return catalog.load("method", name)()
+@dataclass(frozen=True)
+class Case:
+    """A method with a task and a target it fits, and the weak embedding's shape."""
+
+    name: str
+    task: Task = TASK
+    sizes: Sizes = SIZES
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def method(self) -> Method:
+        return catalog.load("method", self.name)(name=self.name, **self.options)
+
+    @property
+    def embedding(self) -> Tensor | None:
+        if not self.method.needs_embedding:
+            return None
+        return torch.randn(self.task.d_vocab, 3, generator=generator(7)) * torch.tensor([3.0, 1.0, 0.2])
+
+    def member(self, seed: int, **settings: Any) -> Member:
+        hyperparameters = {
+            "embedding_scale": 1.0 + seed,
+            "grokfast_alpha": 0.9 + 0.03 * seed,
+            "grokfast_lambda": 2.0 + seed,
+        }
+        weak = build(9, sizes=self.weak, task=self.task) if self.method.transferred_layers else None
+        start = {
+            "task": self.task,
+            "sizes": self.sizes,
+            "embedding": self.embedding,
+            "hyperparameters": hyperparameters,
+            "layers": {n: p.detach() for n, p in weak.named_parameters()} if weak else {},
+        }
+        settings = {"max_epochs": 4, **settings}
+        return member(seed, method=self.method, start=start, hyperparameters=hyperparameters, **settings)
+
+    @property
+    def weak(self) -> Sizes:
+        return MlpSizes(name="mlp", d_embed=3) if self.task.vectors else WEAK
+
+    def train(self, members: list[Member], stack_size: int = 1) -> dict[str, Outcome]:
+        splits = self.task.splits(0)
+        doubled = next(members[0].module.parameters()).dtype == torch.float64
+        loss = catalog.load("loss", self.task.default_loss)
+        shared = plan(goal=None, evaluate_every=1, stack_size=stack_size, loss=loss)
+        return train(members, shared, splits.double() if doubled else splits)
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A stranger's embedding for TASK."""
+    path = tmp_path_factory.mktemp("tables") / "table.npy"
+    np.save(path, torch.randn(TASK.d_vocab, 5, generator=generator(1)).numpy())
+    return str(path)
+
+
+SPECIAL = {"fourier": {"task": WIDE}}
+OVER_VECTORS: dict[str, dict[str, Any]] = {
+    "transfer": {},
+    "scratch": {},
+    "lowrank_random": {},
+    "transfer_shuffled": {},
+    "random": {},
+    "pca": {"width": 4},
+    "lda": {},
+    "grokfast_ema": {},
+    "grokfast_ma": {},
+    "sphere": {},
+}
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("transfer", {"merge_at": 2}),
+    ("transfer", {"freeze_a": True, "layers": ["layers.1.weight"]}),
+    ("grokfast_ma", {"window": 2}),
+    ("grokfast_ma", {"window": 3, "warmup": False}),
+    ("sphere", {"norm": "each"}),
+    ("onehot", {"trained": True}),
+]
+NAMES = [*catalog.METHODS]
+CASES = [
+    *(Case(name, **SPECIAL.get(name, {})) for name in NAMES),
+    *(Case(name, BLOBS, NARROW, options) for name, options in OVER_VECTORS.items()),
+    *(Case(name, options=options) for name, options in VARIANTS),
+]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: " ".join([case.name, case.task.name, *map(str, case.options.items())]))
+def case(request: pytest.FixtureRequest, table: str) -> Case:
+    found: Case = request.param
+    return Case(found.name, found.task, found.sizes, {"path": table}) if found.name == "file" else found
+
+
+class TestContract:
+    def test_fits_where_it_is_said_to(self, case: Case) -> None:
+        assert list(case.method.problems(case.task, case.sizes, [case.weak])) == []
+        assert case.method.name == case.name
+
+    def test_starts_trains_and_comes_back_bit_for_bit(self, case: Case) -> None:
+        def run() -> tuple[list[dict[str, object]], list[Tensor]]:
+            one = case.member(0)
+            outcome = case.train([one])["run-0"]
+            return without_seconds(outcome), [p.detach().clone() for p in one.module.parameters()]
+
+        curve, parameters = run()
+        again, parameters_again = run()
+        assert [row["epoch"] for row in curve] == [0, 1, 2, 3, 4]
+        assert curve == again
+        assert all(torch.equal(a, b) for a, b in zip(parameters, parameters_again, strict=True))
+        assert curve[3]["train_loss"] < curve[0]["train_loss"]
+
+    def test_gives_outputs_of_the_tasks_own_shape(self, case: Case) -> None:
+        module, train_part = case.member(0).module, case.task.splits(0).train
+        assert module(train_part.x).shape == (len(train_part), case.task.n_outputs)
+        width = case.method.sizes(case.sizes, case.task).d_embed
+        assert module.embedding.matrix().shape == (case.task.d_vocab, width)
+
+    def test_its_start_can_be_costed_without_examples(self, case: Case) -> None:
+        """And has the parameters that the start has."""
+        d_weak = 3 if case.method.needs_embedding else None
+        found = cost.of_start(case.sizes, case.task, case.method, d_weak)
+        assert found.params == sum(p.numel() for p in case.member(0).module.parameters())
+
+    def test_trains_in_the_dtype_of_the_model(self, case: Case) -> None:
+        splits = case.task.splits(0)
+        module = case.method.sizes(case.sizes, case.task).module(case.task).double()
+        hyperparameters = {"embedding_scale": 2.0}
+        given = Given(
+            case.task, splits.train, splits.train_sha256, hyperparameters, generator(0), case.embedding, weights(case)
+        )
+        case.method.start(module, given)
+        case.method.after_initialisation(module, given)
+        assert {p.dtype for p in module.parameters()} == {torch.float64}
+
+    def test_leaves_what_it_was_given_alone(self, case: Case) -> None:
+        splits = case.task.splits(0)
+        embedding, layers = case.embedding, weights(case)
+        before = [t.clone() for t in (splits.train.x, *layers.values(), *([] if embedding is None else [embedding]))]
+        module = case.method.sizes(case.sizes, case.task).module(case.task)
+        given = Given(case.task, splits.train, splits.train_sha256, {}, generator(0), embedding, layers)
+        state = torch.get_rng_state()
+        case.method.start(module, given)
+        case.method.after_initialisation(module, given)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(1.0)
+        after = [splits.train.x, *layers.values(), *([] if embedding is None else [embedding])]
+        assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+        assert torch.equal(torch.get_rng_state(), state)
+
+    def test_is_the_same_in_a_stack_though_members_leave_it(self, case: Case) -> None:
+        def losses(stack_size: int) -> dict[str, list[float]]:
+            members = [case.member(s, double=True, lr=0.01 * (s + 1), max_epochs=3 + s) for s in range(3)]
+            return {
+                run_id: column(outcome, "train_loss") for run_id, outcome in case.train(members, stack_size).items()
+            }
+
+        stacked, alone = losses(3), losses(1)
+        for run_id, expected in alone.items():
+            assert stacked[run_id] == pytest.approx(expected, rel=1e-9)
+
+    def test_a_member_of_a_stack_does_not_touch_another(self, case: Case) -> None:
+        def run(lr: float) -> dict[str, Outcome]:
+            return case.train([case.member(s, lr=lr if s == 2 else 0.02) for s in range(3)], 3)
+
+        calm, upset = run(0.02), run(0.5)
+        assert without_seconds(calm["run-2"]) != without_seconds(upset["run-2"])
+        assert without_seconds(calm["run-1"]) == without_seconds(upset["run-1"])
+
+    def test_is_equal_to_itself_read_back_from_a_job(self, case: Case) -> None:
+        """Options travel as JSON; equal methods share stacks, so they must be keys of a dict."""
+        again = catalog.load("method", case.name)(**case.method.model_dump(mode="json"))
+        assert again == case.method and hash(again) == hash(case.method)
+
+    def test_searches_what_it_reads(self, case: Case) -> None:
+        one = case.method
+        has_A = isinstance(case.member(0).module.embedding, FactorisedEmbedding)
+        assert ("embedding_scale" in one.searches) == has_A == (one.needs_embedding or isinstance(one, Directions))
+        assert ("grokfast_lambda" in one.searches) == case.name.startswith("grokfast")
+
+    def test_needs_a_weak_stage_where_it_needs_an_embedding(self, case: Case) -> None:
+        lines = [line for _, line in case.method.problems(case.task, case.sizes, [])]
+        assert any("needs a weak model's embedding" in line for line in lines) == case.method.needs_embedding
+
+
+def weights(case: Case) -> dict[str, Tensor]:
+    weak = build(9, sizes=case.weak, task=case.task)
+    return {name: p.detach().clone() for name, p in weak.named_parameters() if not name.startswith("embedding.")}
+
+
+def method(name: str, **options: Any) -> Method:
+    return catalog.load("method", name)(name=name, **options)
 
 
 def factor(name: str, seed: int = 0, embedding: Tensor = E_W, **hyperparameters: float) -> Tensor:
     """A, as the method starts with it."""
     module = SIZES.module(TASK)
-    method(name).start(module, embedding, hyperparameters, generator(seed))
+    method(name).start(module, Given(TASK, SPLITS.train, "", hyperparameters, generator(seed), embedding))
     assert isinstance(module.embedding, FactorisedEmbedding)
     return module.embedding.A.detach()
-
-
-@pytest.mark.parametrize("name", catalog.METHODS)
-class TestContract:
-    def test_starts_trains_and_comes_back_bit_for_bit(self, name: str) -> None:
-        def run() -> tuple[list[dict[str, object]], list[Tensor]]:
-            one = member(0, method=method(name), start=START, max_epochs=3)
-            outcome = train([one], plan(evaluate_every=1))["run-0"]
-            return without_seconds(outcome), [p.detach().clone() for p in one.module.parameters()]
-
-        curve, parameters = run()
-        again, parameters_again = run()
-        assert [row["epoch"] for row in curve] == [0, 1, 2, 3]
-        assert curve == again
-        assert all(torch.equal(a, b) for a, b in zip(parameters, parameters_again, strict=True))
-        assert curve[3]["train_loss"] < curve[0]["train_loss"]
-
-    def test_gives_logits_of_the_models_own_shape(self, name: str) -> None:
-        module = build(0, method=method(name), **START)
-        assert module(SPLITS.train.x).shape == (len(SPLITS.train), TASK.n_classes)
-        assert module.embedding.matrix().shape == (TASK.d_vocab, SIZES.d_embed)
-
-    def test_trains_in_the_dtype_and_on_the_device_of_the_model(self, name: str) -> None:
-        module = SIZES.module(TASK).double()
-        method(name).start(module, E_W, START["hyperparameters"], generator(0))
-        assert {p.dtype for p in module.parameters()} == {torch.float64}
-
-    def test_leaves_the_embedding_it_was_given_alone(self, name: str) -> None:
-        before = E_W.clone()
-        train([member(0, method=method(name), start=START, max_epochs=3)], plan())
-        assert torch.equal(E_W, before)
-
-    def test_is_the_same_in_a_stack(self, name: str) -> None:
-        def final_losses(stack_size: int) -> list[float]:
-            members = [
-                member(s, method=method(name), start=START, max_epochs=3, double=True, lr=0.01 * (s + 1))
-                for s in range(3)
-            ]
-            outcomes = train(members, plan(evaluate_every=1, stack_size=stack_size))
-            return [outcomes[f"run-{s}"].curve[-1]["train_loss"] for s in range(3)]
-
-        assert final_losses(3) == pytest.approx(final_losses(1), rel=1e-9)
-
-    def test_searches_the_scale_of_A_where_there_is_an_A(self, name: str) -> None:
-        one = method(name)
-        assert one.needs_embedding == isinstance(one, FactorisedStart)
-        assert ("embedding_scale" in one.searches) == one.needs_embedding
 
 
 def test_scratch_leaves_the_model_as_its_family_builds_it() -> None:
@@ -104,3 +261,207 @@ def test_lowrank_random_has_the_spectrum_of_the_weak_embedding_and_nothing_else_
     # The cosine of the two matrices: 1 where the singular vectors are E's too.
     assert abs(float((A * E).sum() / (A.norm() * E.norm()))) < 0.5
     assert not torch.equal(A, factor("lowrank_random", seed=1, embedding=E))
+
+
+# ---- the options of transfer ----
+
+
+def parameters_after(one: Transfer, epochs: int = 4, stack_size: int = 1, **start: Any) -> Mapping[str, Tensor]:
+    """Of member 1 of three, after training."""
+    members = [member(s, method=one, start=START | start, max_epochs=epochs, keep=epochs) for s in range(3)]
+    outcome = train(members, plan(goal=None, stack_size=stack_size, keep_layers=True))["run-1"]
+    return {"E": outcome.kept[0].E, **outcome.kept[0].layers}
+
+
+def test_full_rank_is_an_ordinary_transfer() -> None:
+    square = torch.randn(TASK.d_vocab, SIZES.d_embed, generator=generator(2))
+    one = member(0, method=Transfer(name="transfer"), start={"embedding": square}, max_epochs=400)
+    assert one.module.embedding.B.shape == (SIZES.d_embed, SIZES.d_embed)
+    assert torch.linalg.matrix_rank(one.module.embedding.matrix()) == SIZES.d_embed
+    assert train([one], plan(goal=None))["run-0"].curve[-1]["train_accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("stack_size", [1, 3])
+def test_a_frozen_A_stays_and_B_moves(stack_size: int) -> None:
+    free, frozen = (
+        parameters_after(Transfer(name="transfer", freeze_a=frozen), stack_size=stack_size) for frozen in (False, True)
+    )
+    A = 2.0 * E_W
+
+    def outside(E: Tensor) -> float:
+        """How much of E's columns lies outside the span of A's: none while E is A times something."""
+        Q = torch.linalg.qr(A).Q
+        return float((E - Q @ (Q.T @ E)).norm() / E.norm())
+
+    assert outside(frozen["E"]) < 1e-5 < outside(free["E"])
+    start = build(1, method=Transfer(name="transfer"), **START).embedding.matrix().detach()
+    assert not torch.allclose(frozen["E"], start, rtol=1e-2)
+
+
+def test_a_frozen_A_is_bit_equal_to_the_weak_embedding() -> None:
+    one = member(0, method=Transfer(name="transfer", freeze_a=True), start={"embedding": E_W}, max_epochs=5)
+    train([one], plan())
+    assert torch.equal(one.module.embedding.A, E_W)
+
+
+def test_layers_start_as_the_weak_models_where_they_overlap() -> None:
+    weak = build(5, sizes=WEAK)
+    layers = {name: p.detach() for name, p in weak.named_parameters() if name.startswith("layers.")}
+    one = Transfer(name="transfer", layers=("layers.0.weight", "layers.1.weight"))
+    assert one.transferred_layers == ("layers.0.weight", "layers.1.weight")
+    plain, carried = build(0, method=Transfer(name="transfer"), **START), build(0, method=one, layers=layers, **START)
+    assert carried.layers[0].weight.shape == (32, 16) and layers["layers.0.weight"].shape == (16, 6)
+    for name, value in layers.items():
+        found, drawn = carried.get_parameter(name), plain.get_parameter(name)
+        rows, columns = value.shape
+        assert torch.equal(found[:rows, :columns], value)
+        assert torch.equal(found[rows:], drawn[rows:]) and torch.equal(found[:, columns:], drawn[:, columns:])
+    assert torch.equal(carried.embedding.B, plain.embedding.B)
+
+
+def test_layers_of_equal_shape_are_copied_whole() -> None:
+    weak = build(5)
+    layers = {name: p.detach() for name, p in weak.named_parameters()}
+    module = build(0, method=Transfer(name="transfer", layers=("layers.1.weight",)), layers=layers, **START)
+    assert torch.equal(module.layers[1].weight, weak.layers[1].weight)
+
+
+def test_scale_spares_the_other_layers() -> None:
+    layers = {"layers.1.weight": torch.ones(17, 32)}
+    module = build(0, method=Transfer(name="transfer", layers=("layers.1.weight",)), layers=layers, **START)
+    assert torch.equal(module.layers[1].weight, torch.ones(17, 32))
+
+
+@pytest.mark.parametrize(
+    ("options", "weak", "key", "line"),
+    [
+        ({"freeze_a": True, "merge_at": 100}, WEAK, "freeze_a", r"no A left to hold .* epoch 100; take `freeze_a` or"),
+        ({"layers": ["layers.7.weight"]}, WEAK, "layers", r"no parameter `layers\.7\.weight`; choose among layers\.0"),
+        ({"layers": ["embedding.E"]}, WEAK, "layers", r"no parameter `embedding\.E`; choose among layers\.0\.weight"),
+        (
+            {"layers": ["layers.0.weight"]},
+            MlpSizes(name="mlp", d_embed=3, width=64),
+            "layers",
+            r"of the weak mlp-d3-w64-L2 must fit into the target's of shape \[32, 16\], and it is of shape \[64, 6\]",
+        ),
+        (
+            {"layers": ["layers.2.weight"]},
+            WEAK,
+            "layers",
+            r"`layers\.2\.weight` of the weak mlp-d2-w4-L2 must fit .*, and it is nowhere",
+        ),
+    ],
+)
+def test_options_of_transfer_that_cannot_be(options: dict[str, Any], weak: Sizes, key: str, line: str) -> None:
+    target = MlpSizes(name="mlp", d_embed=8, width=32, depth=3) if "nowhere" in line else SIZES
+    found = list(method("transfer", **options).problems(TASK, target, [MlpSizes(name="mlp", d_embed=2, width=4), weak]))
+    assert [name for name, _ in found] == [key]
+    assert re.search(line, found[0][1]), found[0][1]
+
+
+# ---- filters, sphere ----
+
+FILTERS = {"grokfast_alpha": 0.8, "grokfast_lambda": 3.0}
+
+
+def by_hand(kind: str, seed: int, epochs: int, alpha: float, weight: float, window: int, warmup: bool) -> list[float]:
+    """The loop anybody would write around torch's own AdamW, with the filter as its authors describe it."""
+    module = build(seed).double()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=GOOD["lr"], weight_decay=GOOD["weight_decay"])
+    slow: dict[str, Tensor] = {}
+    last: dict[str, list[Tensor]] = {}
+    losses = []
+    for _ in range(epochs + 1):
+        loss = torch.nn.functional.cross_entropy(module(SPLITS.train.x), SPLITS.train.y)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        for name, p in module.named_parameters():
+            g = p.grad.clone()
+            if kind == "ema":
+                slow[name] = alpha * slow.get(name, g) + (1 - alpha) * g
+                p.grad = g + weight * slow[name]
+            else:
+                last[name] = [*last.get(name, []), g][-window:]
+                if len(last[name]) == window or not warmup:
+                    p.grad = g + weight * sum(last[name]) / len(last[name])
+        optimizer.step()
+    return losses
+
+
+@pytest.mark.parametrize("stack_size", [1, 3])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("ema", {}), ("ma", {"window": 4}), ("ma", {"window": 4, "warmup": False}), ("ma", {"window": 1})],
+)
+def test_grokfast_is_what_its_authors_describe(kind: str, options: dict[str, Any], stack_size: int) -> None:
+    one = method(f"grokfast_{kind}", **options)
+    members = [
+        member(
+            s,
+            method=one,
+            double=True,
+            hyperparameters={"grokfast_alpha": 0.8 + 0.05 * s, "grokfast_lambda": 2.0 + s},
+            max_epochs=12 + s,
+        )
+        for s in range(3)
+    ]
+    outcomes = train(members, plan(goal=None, evaluate_every=1, stack_size=stack_size))
+    window, warmup = options.get("window", 100), options.get("warmup", True)
+    for s in range(3):
+        expected = by_hand(kind, s, 12 + s, 0.8 + 0.05 * s, 2.0 + s, window, warmup)
+        assert column(outcomes[f"run-{s}"], "train_loss") == pytest.approx(expected, rel=1e-8)
+
+
+def test_a_window_that_is_not_full_changes_nothing() -> None:
+    def losses(name: str, **options: Any) -> list[float]:
+        one = member(0, method=method(name, **options), hyperparameters=FILTERS, double=True, max_epochs=8)
+        return column(train([one], plan(goal=None, evaluate_every=1))["run-0"], "train_loss")
+
+    scratch, filtered = losses("scratch"), losses("grokfast_ma", window=5)
+    assert filtered[:5] == scratch[:5]
+    assert filtered[5] != scratch[5], "the fifth gradient is the first to be filtered"
+
+
+def test_both_published_pairs_of_grokfast_can_be_searched_and_neither_is_a_default() -> None:
+    assert method("grokfast_ema").searches == {"grokfast_alpha": [0.98, 0.99], "grokfast_lambda": [2.0, 5.0]}
+    with pytest.raises(KeyError):
+        train([member(0, method=method("grokfast_ema"))], plan())
+
+
+@pytest.mark.parametrize("stack_size", [1, 3])
+@pytest.mark.parametrize("norm", ["all", "each"])
+def test_sphere_holds_the_length_of_each_members_own_parameters(norm: str, stack_size: int) -> None:
+    def lengths(parameters: Mapping[str, Tensor]) -> list[float]:
+        each = [float(p.detach().norm()) for p in parameters.values()]
+        return each if norm == "each" else [float(np.linalg.norm(each))]
+
+    members = [
+        member(s, method=method("sphere", norm=norm), start={"init_scale": 0.3 + 0.3 * s}, max_epochs=3 + s, keep=3 + s)
+        for s in range(3)
+    ]
+    starts = [{n: p.detach().clone() for n, p in one.module.named_parameters()} for one in members]
+    outcomes = train(members, plan(goal=None, stack_size=stack_size, keep_layers=True))
+    for s, start in enumerate(starts):
+        kept = outcomes[f"run-{s}"].kept[0]
+        found = {"embedding.E": kept.E, **kept.layers}
+        assert lengths(found) == pytest.approx(lengths(start), rel=1e-5)
+        assert all(not torch.allclose(found[name], start[name], rtol=1e-2) for name in start)
+        if norm == "all":
+            assert float(found["embedding.E"].norm()) != pytest.approx(float(start["embedding.E"].norm()), rel=1e-4)
+
+
+def test_sphere_leaves_a_parameter_of_zeros_at_zero_when_each_is_held() -> None:
+    one = member(0, method=method("sphere", norm="each"), max_epochs=3)
+    with torch.no_grad():
+        one.module.layers[1].weight.zero_()
+    outcome = train([one], plan(goal=None))["run-0"]
+    assert outcome.measures["status"] == "cleared"
+    assert not one.module.layers[1].weight.any()
+
+
+def test_a_task_of_one_output_is_learnt_by_transfer_too() -> None:
+    """Parity-like: vectors, the sign of one output."""
+    case = Case("transfer", CORNERS, NARROW)
+    outcome = case.train([case.member(0, max_epochs=150)])["run-0"]
+    assert outcome.curve[-1]["train_accuracy"] > 0.9

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
+from model_tasks import BLOBS
 from training_kit import build, generator
 
 from gtsearch.models.base import initialise
 from gtsearch.models.mlp import MlpSizes
+from gtsearch.tasks.base import Task
 from gtsearch.tasks.modular import ModularAddition
 
 TASK = ModularAddition(name="modular_addition", p=11)
 
 
-def sizes(depth: int = 2, d_embed: int = 4, width: int = 16) -> MlpSizes:
+def sizes(depth: int = 2, d_embed: int = 4, width: int | None = 16) -> MlpSizes:
     return MlpSizes(name="mlp", depth=depth, d_embed=d_embed, width=width)
 
 
@@ -50,6 +54,42 @@ def test_the_papers_weak_model_has_2388_parameters() -> None:
 
 def test_the_label_names_the_sizes() -> None:
     assert sizes(3, 128, 512).label == "mlp-d128-w512-L3"
+    assert sizes(2, 4, None).label == "mlp-d4-L2"
+
+
+@pytest.mark.parametrize(("depth", "width"), [(2, None), (3, 8), (4, 8)])
+def test_over_vectors_the_embedding_is_the_first_of_the_matrices(depth: int, width: int | None) -> None:
+    module = build(0, sizes=sizes(depth, 5, width), task=BLOBS, init_scale=1.0).double()
+    weights = [p if name == "embedding.E" else p.T for name, p in module.named_parameters()]
+    inner = [] if width is None else [width] * (depth - 2)
+    widths = [BLOBS.d_vocab, 5, *inner, BLOBS.n_outputs]
+    assert [tuple(W.shape) for W in weights] == [*pairwise(widths)]
+    x = BLOBS.splits(0).test.x.double()
+    hidden = x
+    for W in weights[:-1]:
+        hidden = (hidden @ W).clamp_min(0)
+    torch.testing.assert_close(module(x), hidden @ weights[-1], rtol=1e-12, atol=1e-12)
+    # PyTorch's default of a linear layer, for it is one.
+    assert module.embedding.matrix().abs().max() <= BLOBS.d_vocab**-0.5
+
+
+@pytest.mark.parametrize(
+    ("task", "depth", "width", "line"),
+    [
+        (TASK, 2, None, "an mlp of depth 2 over tokens needs the width of its hidden layers; give `width`"),
+        (TASK, 3, None, "an mlp of depth 3 over tokens needs the width of its hidden layers; give `width`"),
+        (BLOBS, 3, None, "an mlp of depth 3 over vectors needs the width of its hidden layers; give `width`"),
+        (
+            BLOBS,
+            2,
+            16,
+            "an mlp of depth 2 over vectors is d_embed wide and has no other layer; take `width` out (it is 16) "
+            "or give a greater depth",
+        ),
+    ],
+)
+def test_a_width_too_many_or_too_few_is_a_problem(task: Task, depth: int, width: int | None, line: str) -> None:
+    assert list(sizes(depth, 4, width).problems(task)) == [("width", line)]
 
 
 def test_a_seed_gives_the_same_bits_and_another_seed_others() -> None:

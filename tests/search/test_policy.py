@@ -346,7 +346,7 @@ def first_job(policy: Policy) -> Job:
 
 
 def lost(policy: Policy, job: Job, member: Member) -> dict:
-    row = Oracle(lambda m: None, lambda m, s: None).answer(member, job, policy.spec)
+    row = Oracle(lambda m: None, lambda m, s: None).answer(member, job)
     return row | {"status": "failed", "lost": True, "error": "the worker was lost"}
 
 
@@ -371,8 +371,8 @@ def test_a_search_with_crashing_members_still_ends() -> None:
     world = busy_world()
     answer = world.answer
 
-    def sometimes(member: Member, job: Job, experiment):
-        row = answer(member, job, experiment)
+    def sometimes(member: Member, job: Job):
+        row = answer(member, job)
         if chance("crash", member.run_id) < 0.2:
             row |= {"status": "failed", "lost": chance("lost", member.run_id) < 0.5, "embeddings": []}
             row |= {"epochs_to_goal": None, "flops_to_goal": None, "seconds_to_goal": None, "best_val_accuracy": None}

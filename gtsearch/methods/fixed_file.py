@@ -1,0 +1,92 @@
+"""`file`: E is read from a file: an embedding that gtsearch wrote, or any table as numpy's .npy. Never a pickle.
+
+A file of gtsearch says which examples it was trained on, and is refused where a target would be judged by them. An
+.npy file says nothing: whose it is, and whether it has seen the validation examples, is for its owner to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import field_validator
+from torch import Tensor
+
+from gtsearch import embedding as artefact
+from gtsearch.errors import EmbeddingError
+from gtsearch.methods.base import Given
+from gtsearch.methods.fixed import FixedEmbedding
+from gtsearch.models.base import Sizes
+from gtsearch.tasks.base import Task
+
+
+class File(FixedEmbedding):
+    """E as it stands in the file, its rows scaled to length 1.
+
+    Attributes:
+        path: a .safetensors file that gtsearch wrote, or an .npy file [d_vocab, columns].
+    """
+
+    over_vectors: ClassVar[bool] = True
+
+    path: str
+
+    @field_validator("path")
+    @classmethod
+    def _whole(cls, path: str) -> str:
+        # Workers run in folders of their own, where a relative path would lead elsewhere.
+        return str(Path(path).expanduser().absolute())
+
+    def columns(self, task: Task) -> int:
+        return read(Path(self.path))[0].shape[1]
+
+    def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes]) -> Iterator[tuple[str, str]]:
+        try:
+            E, _ = read(Path(self.path))
+        except EmbeddingError as error:
+            yield "path", str(error)
+            return
+        if len(E) != task.d_vocab:
+            rule = f"{self.path} has {len(E)} rows where {task.title} needs {task.d_vocab}"
+            yield "path", f"{rule}; give a table of one row each"
+        yield from super().problems(task, target, weak)
+
+    def rows(self, given: Given) -> Tensor:
+        E, header = read(Path(self.path))
+        if header is not None:
+            artefact.refuse_leak(header, given.task.identity(), given.train_sha256)
+        return E
+
+
+def read(path: Path) -> tuple[Tensor, dict[str, Any] | None]:
+    """The table [rows, columns] in a file, and the header where gtsearch wrote it.
+
+    Raises:
+        EmbeddingError: the file is missing, of another kind, not a table, or holds a number that is not finite.
+    """
+    if path.suffix == ".npy":
+        E, header = _numpy(path), None
+    elif path.suffix == ".safetensors":
+        E, _, header = artefact.read(path)
+    else:
+        raise EmbeddingError(f"an embedding is a .safetensors file of gtsearch's or an .npy file, not {path}")
+    if E.ndim != 2 or 0 in E.shape:
+        raise EmbeddingError(f"{path} must hold a table [d_vocab, columns], not shape {list(E.shape)}; save one")
+    if not E.isfinite().all():
+        raise EmbeddingError(f"{path} holds a number that is not finite; mend the table")
+    return E, header
+
+
+def _numpy(path: Path) -> Tensor:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise EmbeddingError(f"cannot read the embedding {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError) as error:
+        raise EmbeddingError(f"{path} is not a table of numbers as numpy saves one ({error})") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise EmbeddingError(f"{path} must hold numbers, not {getattr(array, 'dtype', type(array).__name__)}")
+    return torch.from_numpy(array.astype(np.float64))

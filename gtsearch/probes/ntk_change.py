@@ -1,0 +1,58 @@
+"""`ntk_change`: how much the empirical tangent kernel moved since the last evaluation (Xu et al. 2025, Fig. 3).
+
+The kernel is the pseudo-NTK: of the sum of an example's outputs. Runs that only fit a fixed kernel do not move it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.func import functional_call, grad, vmap
+
+from gtsearch.models.base import Model
+from gtsearch.probes.base import Probe, View
+
+
+class NtkChange(Probe):
+    """K = J J^T over the same training examples each time, J [examples, P] the gradients of the sum of outputs.
+
+    Attributes:
+        examples: how many, spread evenly over the training part (all of a smaller one). J takes that many times the
+            model's memory.
+    """
+
+    examples: int = Field(default=64, ge=1, le=65536)
+
+    def measure(self, view: View) -> dict[str, float]:
+        """`ntk_change`: Frobenius norm of the difference from the last evaluation, NaN at the first.
+        `ntk_change_relative`: that over `ntk_norm`, the norm of K now."""
+        x = view.splits.train.x
+        n = min(self.examples, len(x))
+        K = kernel(view.module, x[torch.arange(n, device=x.device) * len(x) // n])
+        norm = K.norm()
+        before: Tensor | None = view.memory.get("kernel")
+        view.memory["kernel"] = K
+        change = (K - before).norm() if before is not None else torch.tensor(math.nan)
+        return {
+            "ntk_change": float(change),
+            "ntk_change_relative": float(change / norm.to(change)),
+            "ntk_norm": float(norm),
+        }
+
+
+def kernel(module: Model, x: Tensor) -> Tensor:
+    """K [n, n] of the inputs x [n, ...]: inner products of the gradients of each one's sum of outputs."""
+    parameters = {name: p.detach() for name, p in module.named_parameters()}
+
+    def output(parameters: dict[str, Tensor], one: Tensor) -> Tensor:
+        outputs: Tensor = functional_call(module, parameters, (one[None],))
+        return outputs.sum()
+
+    with torch.enable_grad():
+        gradients = vmap(grad(output), in_dims=(None, 0))(parameters, x)
+    # A sum of products over parameters, one at a time: the gradients are never copied into one matrix.
+    products = [g.detach().flatten(1) for g in gradients.values()]
+    return torch.stack([J @ J.T for J in products]).sum(dim=0)

@@ -1,0 +1,88 @@
+"""Sparse parity (method.md section 2), plain and beside redundant features that are easier to learn.
+
+All examples of a split are different: its parts are disjoint however small q is.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field, model_validator
+
+from gtsearch.errors import TaskError
+from gtsearch.tasks.base import Part
+from gtsearch.tasks.bits import SignTask
+
+
+class SparseParity(SignTask):
+    """x in {+-1}^q uniform; label 1 where the product of the first k bits is +1, else 0.
+
+    Attributes:
+        q: how many bits.
+        k: how many of them count. Which they are makes no difference to a model without positions: the first.
+    """
+
+    default_loss: ClassVar[str] = "logistic"
+
+    q: int = Field(default=40, ge=1, le=4096)
+    k: int = Field(default=3, ge=1, le=4096)
+
+    @model_validator(mode="after")
+    def _all_bits_are_there(self) -> SparseParity:
+        if self.k > self.q:
+            raise TaskError(f"k must be q = {self.q} or less, not {self.k}: the label is the parity of k of the q bits")
+        return self
+
+    @property
+    def d_vocab(self) -> int:
+        return self.q
+
+    @property
+    def n_signs(self) -> int:
+        return self.q
+
+    @property
+    def title(self) -> str:
+        return f"({self.q}, {self.k})-parity"
+
+    def draw(self, n: int, generator: torch.Generator) -> Part:
+        """x [n, q] float32 of +-1, no two rows alike; y [n] int64."""
+        x = self.signs(n, generator)
+        return Part(x, (x[:, : self.k].prod(dim=1) > 0).long())
+
+
+class RedundantParity(SparseParity):
+    """Sparse parity beside a block of easy features: redundant ones, that can trap a weak model.
+
+    x = [q bits, n_easy features]. The easy features are copies of one guess at the label (+-1), which is right with
+    probability rho, on training, validation and test examples alike. So
+    - whoever reads the block alone is right on a share rho, and no better however many copies there are: each is a
+      one-step linear feature, and n_easy makes its gradient n_easy times as large without a new bit of information;
+    - whoever computes the parity is right on all.
+    A weak model takes the block first; stopped at a threshold of rho or below, its embedding holds the block and has
+    never looked at the parity bits, and the target that starts from it has to find them against the block. Its
+    accuracy says nothing of that: the trap. A threshold above rho cannot be met by it (up to the spread of a part).
+
+    Attributes:
+        n_easy: how many copies.
+        rho: how often the guess is right; 0.5 makes the block noise.
+    """
+
+    n_easy: int = Field(default=20, ge=1, le=4096)
+    rho: float = Field(default=0.8, ge=0.5, lt=1)
+
+    @property
+    def d_vocab(self) -> int:
+        return self.q + self.n_easy
+
+    @property
+    def title(self) -> str:
+        return f"{super().title} beside {self.n_easy} easy features, right on {100 * self.rho:g} %"
+
+    def draw(self, n: int, generator: torch.Generator) -> Part:
+        """x [n, q + n_easy] float32 of +-1, no two rows alike; y [n] int64."""
+        parity = super().draw(n, generator)
+        right = torch.rand(n, generator=generator) < self.rho
+        guess = torch.where(right, 2.0 * parity.y - 1.0, 1.0 - 2.0 * parity.y)
+        return Part(torch.cat([parity.x, guess[:, None].expand(n, self.n_easy)], dim=1), parity.y)

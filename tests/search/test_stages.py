@@ -1,0 +1,124 @@
+"""Experiments of other shapes: without a weak stage, without a threshold, with a chain, with another task's weak model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from oracle import Oracle, search, spec, target_gets_there, weak_clears
+
+from gtsearch.errors import SpecError
+from gtsearch.search.board import Member
+from gtsearch.spec import Spec, parse_spec
+
+BIG = {"target__model": {"name": "mlp", "depth": 3, "d_embed": 64, "width": 256}}
+CONFIG = {"lr": 0.01, "weight_decay": 1.0, "init_scale": 0.3}
+
+
+def without_weak(*methods: str) -> Spec:
+    whole = spec(**BIG).model_dump()
+    del whole["weak"], whole["tradeoff"]
+    whole["target"] |= {"methods": ["scratch", *methods], "start_from": {}}
+    return parse_spec(whole)
+
+
+def rivals(scratch: int, other: int | None) -> Oracle:
+    def target(member: Member, source: Member | None) -> int | None:
+        return scratch if member.method == "scratch" else other
+
+    return Oracle(weak_clears(lambda a: False), target)
+
+
+def test_without_a_weak_stage_methods_are_tuned_and_reported_like_scratch() -> None:
+    story = search(without_weak("onehot", "sphere"), rivals(200, 350))
+    found = story.policy.findings
+    assert found.complete and found.pays is None and found.chosen is None
+    assert set(found.controls) == {"onehot", "sphere"}
+    # Slower than scratch and still told: a rival is not cut at scratch's median.
+    assert [row["status"] for row in found.controls["onehot"][1]] == ["cleared"] * 10
+    configs = {m: sum(r["role"] == "search" and r["method"] == m for r in story.needed.values()) for m in found.controls}
+    scratch = sum(r["role"] == "search" and r["method"] == "scratch" for r in story.needed.values())
+    assert configs == {"onehot": scratch, "sphere": scratch}
+
+
+def test_a_method_without_its_weak_stage_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"target.methods: `transfer` needs a weak model's embedding"):
+        without_weak("transfer")
+
+
+def test_rivals_run_beside_a_weak_stage_even_when_nothing_clears() -> None:
+    experiment = spec(**BIG, target__methods=["transfer", "scratch", "sphere"])
+    story = search(experiment, rivals(200, 100))
+    assert story.policy.findings.clears is None and story.policy.findings.complete
+    assert len(story.policy.findings.controls["sphere"][1]) == 10
+
+
+@pytest.mark.parametrize("goal", ["none", {"val_accuracy": "none", "hold": 2, "evaluate_every": 10}])
+def test_without_a_threshold_the_judge_alone_decides(goal: Any) -> None:
+    experiment = spec(**BIG, weak__goal=goal)
+    pays = target_gets_there(lambda member: member.architecture.params >= 340)
+    story = search(experiment, Oracle(weak_clears(lambda a: False), pays))
+    found = story.policy.findings
+    assert found.pays is not None and found.pays.candidate.architecture.label == "mlp-d4-w8-L2"
+    assert found.clears is not None and found.clears.architecture.label == "mlp-d2-w4-L2"  # each that trained
+    assert all(row["status"] == "cleared" for row in story.needed.values() if row["role"] == "gate" and row["stage"] == "weak")
+
+
+def grown(**changes: Any) -> Spec:
+    link = {"model": {"name": "mlp", "depth": 2, "d_embed": 16, "width": 32}, "goal": 0.6, "config": CONFIG}
+    return spec(**BIG, target__embedding_from={"name": "growth", "chain": [link | changes]})
+
+
+def test_a_chain_hands_on_the_middle_models_embedding_and_charges_it() -> None:
+    def weak(member: Member) -> int | None:
+        return (100 if member.method == "growth" else 300) if member.architecture.params >= 262 else None
+
+    oracle = Oracle(weak, target_gets_there(lambda member: member.method == "growth"))
+    found = search(grown(), oracle).policy.findings
+    assert found.pays is not None
+    for pipeline, row in zip(found.pays.pipelines, found.pays.rows, strict=True):
+        middle = oracle.members[row["weak_run_id"]]
+        assert middle.method == "growth" and middle.embedding is not None
+        assert middle.embedding.run_id == pipeline.weak_rows[-1]["run_id"]
+        own = pipeline.weak_rows[-1]["embeddings"][0]["train_flops"]
+        assert pipeline.weak_flops == own + 100 * middle.architecture.flops_per_epoch
+
+
+def test_a_chain_that_breaks_pays_for_nothing_and_is_charged() -> None:
+    def weak(member: Member) -> int | None:
+        return None if member.method == "growth" else 300
+
+    story = search(grown(), Oracle(weak, target_gets_there(lambda member: True)))
+    assert story.policy.findings.pays is None and story.policy.findings.complete
+
+
+def test_a_weak_model_of_another_task_is_trained_on_that_task() -> None:
+    other = {"name": "modular_multiplication", "p": 23, "train_fraction": 0.4}
+    experiment = spec(**BIG, target__embedding_from={"name": "cross_task", "task": other})
+    oracle = Oracle(weak_clears(lambda a: True), target_gets_there(lambda member: True))
+    story = search(experiment, oracle)
+    names = {stage: {r["task"] for r in story.needed.values() if r["stage"] == stage} for stage in ("weak", "target")}
+    assert names == {"weak": {"modular_multiplication"}, "target": {"modular_addition"}}
+
+
+def test_a_vocabulary_that_does_not_fit_is_refused() -> None:
+    other = {"name": "modular_addition", "p": 29}
+    with pytest.raises(SpecError, match=r"embedding_from.task: its embedding has 29 rows where a \+ b mod 23 needs 23"):
+        spec(target__embedding_from={"name": "cross_task", "task": other})
+
+
+def test_what_is_trained_differently_is_another_run() -> None:
+    """Rows of variations must never be mixed up: everything that changes what is computed is in the run id."""
+    base = search(spec(**BIG), rivals(200, 100))
+    for change in (
+        {"target__optimizer": "adam"},
+        {"target__loss": "mse"},
+        {"target__goal__evaluate_every": 10},
+        {"target__budget__max_epochs": 500},
+        {"target__goal__val_accuracy": 0.9},
+        {"target__options": {"transfer": {"freeze_a": True}}},
+    ):
+        other = search(spec(**BIG, **change), rivals(200, 100))
+        shared = set(base.needed) & set(other.needed)
+        target = {r for r in shared if base.needed[r]["stage"] == "target" and base.needed[r]["method"] == "transfer"}
+        assert not target, change
