@@ -10,5 +10,5 @@ A figure is a module on the catalog's menu with
 - `nothing(table) -> str | None`: why there is nothing to draw, if so;
 - `draw(table, ax, **panel)`: draws one panel; in place of an empty axis it writes the reason;
 - `PANELS`: the keyword arguments of each panel, left to right; `size(table)`: inches of one panel, between its axes;
-- `LEFT`, where names stand beside the axis that need it: inches for them.
+- `LEFT`, only where names beside the axis need more room than numbers: inches for them.
 """

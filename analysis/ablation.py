@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -31,6 +32,7 @@ PANELS: tuple[dict[str, Any], ...] = ({"x": "share"}, {"x": "epochs"})
 LEFT = 2.6
 
 _AXIS = {"share": "share of seeds that reach the goal", "epochs": "epochs to the goal"}
+_MEDIAN = ("median", "median_low", "median_high")
 _WEAK = "weak."  # where the YAML path of a change to the weak stage starts
 _SHOWN = 34  # letters of a variation's name
 _LANE = (0.22, 0.13, 0.09)  # inches a lane: of a few lanes, of more, of very many
@@ -66,7 +68,8 @@ def gather(results: Results) -> pd.DataFrame:
 
     One row a member and variation: variation, changes (in words), kind (`method`, or `weak` and `pipelines`, which
     are counts and no members), name (of the method), seeds, reached (of counts), run_id, seed, status, epochs,
-    train_flops, epochs_to_goal. A method without a member has one row that says so.
+    epochs_to_goal, and of the method's median over all its seeds median, median_low, median_high, as the summary has
+    them. A method without a member has one row that says so.
     """
     variations = results.summary["variations"] or {}
     weak_varied = any(path.startswith(_WEAK) for entry in variations.values() for path in entry["changes"])
@@ -76,14 +79,21 @@ def gather(results: Results) -> pd.DataFrame:
         members = of_report(rows_of(results.trials, variation), summary["methods"]).rename(columns={"method": "name"})
         claims = pd.DataFrame({"name": list(summary["methods"])}, dtype="string")
         claims["seeds"] = pd.array([record["seeds"] for record in summary["methods"].values()], dtype="Int64")
+        medians = [_median(record["epochs_to_goal"]) for record in summary["methods"].values()]
+        claims[list(_MEDIAN)] = pd.DataFrame(medians, columns=list(_MEDIAN), dtype="Float64")
         own = claims.merge(members.drop(columns="seeds"), on="name", how="left").assign(kind="method")
         counts = pd.DataFrame(_counts(summary["weak"]) if weak_varied else [])
         block = pd.concat([part for part in (counts, own) if len(part)], ignore_index=True) if len(own) else counts
         blocks.append(block.assign(variation=variation, changes=_in_words(entry["changes"])))
     keys = ["variation", "changes", "kind", "name", "seeds", "reached", "run_id", "seed", "status", "epochs"]
-    keys += ["epochs_to_goal"]
+    keys += ["epochs_to_goal", *_MEDIAN]
     made = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame()
     return made.reindex(columns=keys)
+
+
+def _median(time: Json) -> tuple[float | None, float | None, float | None]:
+    low, high = time["interval"]
+    return time["median"], low, high
 
 
 def _counts(weak: Json | None) -> list[dict[str, Any]]:
@@ -122,7 +132,8 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a variation and method; columns and dtypes as in COLUMNS.
 
     Args:
-        frame: as `gather` gives it; the first variation is what the others are compared with.
+        frame: as `gather` gives it; the first variation is what the others are compared with. Without the columns of
+            the median it is computed here.
 
     Returns:
         variation, changes, kind, name, reached of seeds with Wilson's interval (low, high); the Kaplan-Meier median
@@ -157,13 +168,17 @@ def _row(own: pd.DataFrame) -> dict[str, Any]:
     members = own[own["run_id"].notna()]
     times, there = stats.times_to_goal(members, "epochs")
     short = max(0, seeds - len(members))  # pipelines without an embedding: they never get there
-    times, there = [*times, *[math.inf] * short], [*there, *[False] * short]
-    low, high = stats.km_median_interval(times, there)
+    times, there = np.append(times, [math.inf] * short), np.append(there, [False] * short)
+    if set(_MEDIAN) <= set(own.columns):
+        known = {name: first[name] for name in _MEDIAN}
+    else:
+        medians = (stats.km_median(times, there), *stats.km_median_interval(times, there))
+        known = dict(zip(_MEDIAN, medians, strict=True))
     return (
         record
-        | {"reached": sum(map(bool, there)), "seeds": seeds}
-        | _rate(sum(map(bool, there)), seeds)
-        | {"median": stats.km_median(times, there), "median_low": low, "median_high": high}
+        | {"reached": int(there.sum()), "seeds": seeds}
+        | _rate(int(there.sum()), seeds)
+        | known
         | {"cap": float(members["epochs"].max()) if members["epochs"].notna().any() else None}
     )
 
@@ -183,7 +198,7 @@ def _against(own: pd.DataFrame, base: pd.DataFrame) -> dict[str, Any]:
         short = int(rows["seeds"].iloc[0]) - len(mine)
         mine.update(dict.fromkeys([seed for seed in other if seed not in mine][: max(0, short)]))
     shared = [seed for seed in theirs if seed in ours]
-    both = [(ours[seed], theirs[seed]) for seed in shared if ours[seed] is not None and theirs[seed] is not None]
+    both = [(a, b) for a, b in ((ours[seed], theirs[seed]) for seed in shared) if a is not None and b is not None]
     difference, (low, high) = stats.paired_difference([a for a, _ in both], [b for _, b in both])
     lost = sum(theirs[seed] is not None and ours[seed] is None for seed in shared)
     won = sum(theirs[seed] is None and ours[seed] is not None for seed in shared)
@@ -255,7 +270,7 @@ def draw(frame: pd.DataFrame, ax: Axes, x: str = "share") -> None:
         handles.append(
             Line2D([], [], color=style.INK, marker=">", mfc="none", ls="none", ms=5, label="not seen by then")
         )
-    inches = ax.get_figure(root=True).get_size_inches()[1] * ax.get_position().height
+    inches = size(frame)[1]
     ax.legend(
         handles=handles,
         loc="lower left",

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.ticker import MaxNLocator
 from safetensors import SafetensorError, safe_open
 
@@ -154,10 +155,8 @@ def _draw_map(ax: Axes, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) 
     ax.set_xticks([])
     ax.set_yticks([])
     ax.margins(0.06)
-    figure = ax.get_figure(root=True)
-    bar = figure.colorbar(points, cax=ax.inset_axes((1.02, 0.0, 0.03, 1.0)))
+    bar = Colorbar(ax.inset_axes((1.02, 0.0, 0.03, 1.0)), points)
     bar.set_label("token")
-    bar.outline.set_visible(False)  # type: ignore[operator]
     ax.set_xlabel("a map of the rows")
 
 

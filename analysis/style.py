@@ -32,7 +32,7 @@ _PALETTE = (
     *("#7A7A7A", "#332288", "#8A8A00", "#DD3377", "#117733", "#9467BD", "#7F4F24", "#0E9AA7"),
     *("#A50026", "#5B7C99", "#FF6F61", "#4C9F38", "#AA4499", "#556B2F", "#6A3D9A", "#C49A6C"),
 )
-_MARKERS = (*"os^DvPX*<>phd8H", "+", "x", "1", "2", "3", "4", "|", "_")
+_MARKERS = "os^DvPX*<>phd8H+x1234|_"
 INK, FAINT = "#222222", "#8A8A8A"
 
 VERDICTS: dict[str, tuple[str, str]] = {  # verdict -> colour and marker, the best first; Paul Tol's muted scheme

@@ -1,4 +1,4 @@
-"""The menu: every task, model, method, optimizer, loss, probe and figure by name, as "module:object", imported on first use.
+"""The menu: every task, model, method, loss, probe, figure, ... by name, as "module:object", imported on first use.
 
 To add one: a file in the room it belongs to, and one line here. A name without an object after it is a module.
 """
@@ -14,6 +14,18 @@ from gtsearch.errors import SpecError
 
 TASKS: dict[str, str] = {
     "modular_addition": "gtsearch.tasks.modular:ModularAddition",
+    "modular_subtraction": "gtsearch.tasks.modular:ModularSubtraction",
+    "modular_multiplication": "gtsearch.tasks.modular:ModularMultiplication",
+    "modular_division": "gtsearch.tasks.modular:ModularDivision",
+    "modular_polynomial": "gtsearch.tasks.modular:ModularPolynomial",
+    "modular_pair": "gtsearch.tasks.pair:ModularPair",
+    "permutations": "gtsearch.tasks.permutations:Permutations",
+    "sparse_parity": "gtsearch.tasks.parity:SparseParity",
+    "redundant_parity": "gtsearch.tasks.parity:RedundantParity",
+    "xor_clusters": "gtsearch.tasks.xor:XorClusters",
+    "digits": "gtsearch.tasks.images:Digits",
+    "mnist": "gtsearch.tasks.images:Mnist",
+    "table": "gtsearch.tasks.table:Table",
 }
 MODELS: dict[str, str] = {
     "mlp": "gtsearch.models.mlp:MlpSizes",

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gtsearch.analysis import stats, tradeoff
+from gtsearch.analysis.members import rows_of
 from gtsearch.identity import digest
 from gtsearch.results import SCHEMA
 from gtsearch.search.ablation import Ablation
@@ -78,13 +79,7 @@ def summarise(ablation: Ablation, trials: pd.DataFrame, error: Exception | None 
     It is that of the experiment as it stands; those of its variations are under `variations`.
     """
     varied = len(ablation.policies) > 1
-
-    def own(name: str) -> pd.DataFrame:
-        if not varied:
-            return trials
-        return trials[[name in str(names).split(",") for names in trials["variation"].fillna("")]]
-
-    told = {name: _summarise(policy, own(name), error) for name, policy in ablation.policies.items()}
+    told = {n: _summarise(p, rows_of(trials, n) if varied else trials, error) for n, p in ablation.policies.items()}
     changes = {BASE: {}, **ablation.changes}
     return told[BASE] | {
         "complete": ablation.is_complete,
@@ -172,9 +167,7 @@ def _clears_for_more(ladder: Ladder, rung: Rung, winner: Candidate | None) -> bo
     return bool(own) and all(ladder.cost(c) >= ladder.cost(winner) for c in own)
 
 
-def _rung(
-    findings: Findings, ladder: Ladder, rung: Rung, pays: Confirmation | None, winner: Candidate | None
-) -> Json:
+def _rung(findings: Findings, ladder: Ladder, rung: Rung, pays: Confirmation | None, winner: Candidate | None) -> Json:
     best_gate = rung.best_gate
     accuracies = [float(row["best_val_accuracy"]) for row in rung.rows if row["best_val_accuracy"] is not None]
     verdict, detail = _verdict(findings, ladder, rung, pays, winner)

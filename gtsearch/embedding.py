@@ -64,7 +64,7 @@ def read(path: Path, sha256: str | None = None) -> tuple[Tensor, dict[str, Tenso
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["gtsearch"])
             E_W = file.get_tensor("E_W")
-            layers = {n.removeprefix(_LAYER): file.get_tensor(n) for n in file.keys() if n.startswith(_LAYER)}
+            layers = {n.removeprefix(_LAYER): file.get_tensor(n) for n in set(file.keys()) if n.startswith(_LAYER)}
     except (SafetensorError, KeyError, ValueError) as error:
         raise EmbeddingError(f"{path} is not an embedding written by gtsearch ({error})") from None
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:

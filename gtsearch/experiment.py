@@ -15,7 +15,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,15 +26,13 @@ from gtsearch.closing import closing_lines
 from gtsearch.errors import GtsearchError, ResourcesError, ResultsError
 from gtsearch.identity import canonical
 from gtsearch.journal import Journal
-from gtsearch.models.base import Sizes
+from gtsearch.plans import ablation_for
 from gtsearch.progress import Display
 from gtsearch.resources import Resources, cores, resources_for
 from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, MembersLog, read_log
 from gtsearch.search.ablation import Ablation
-from gtsearch.search.board import Architecture
-from gtsearch.search.policy import Answer, Job, Policy
+from gtsearch.search.policy import Answer, Job
 from gtsearch.spec import Spec, load_spec
-from gtsearch.tasks.base import Task
 from gtsearch.trainables import failed_row, static_row
 
 SHOW_SECONDS = 0.5
@@ -74,6 +71,7 @@ def run(
         GtsearchError: the folder exists or cannot be written; too little memory; the cluster cannot be reached.
     """
     resources = resources_for(spec, workers, address)
+    _prepare(spec)
     folder = Path(out) if out else Path("runs") / f"{spec.name}-{datetime.now():%Y%m%d-%H%M%S}"
     _make_folder(folder)
     try:
@@ -99,6 +97,7 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
         raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
     spec = load_spec(folder / SPEC)
     resources = resources_for(spec, workers, address)
+    _prepare(spec)
     environment = results.read_json(folder / ENVIRONMENT)
     rows, torn = read_log(folder / LOG)
     with MembersLog(folder / LOG) as log:
@@ -112,39 +111,6 @@ def check(spec: Spec, workers: int | None = None) -> list[str]:
     """What would run, how many members at most, and an estimate of their cost. Runs nothing."""
     resources = resources_for(spec, workers)
     return narrative.forecast(ablation_for(spec, resources.workers))
-
-
-def architectures(spec: Spec) -> list[Architecture]:
-    """The weak architectures of an experiment with their static costs; none without a weak stage."""
-    sizes = spec.weak.model.architectures if spec.weak else ()
-    return [_architecture(one, spec.weak_task, spec.weak_loss) for one in sizes]
-
-
-def target_architecture(spec: Spec) -> Architecture:
-    """The target's architecture with its static cost."""
-    return _architecture(spec.target.model, spec.task, spec.target_loss)
-
-
-def policy_for(spec: Spec, workers: int = 1, job_members: int | None = None, variation: str | None = None) -> Policy:
-    """The search of one experiment (of one variation, where it has several)."""
-    chain = spec.growth.chain if spec.growth else ()
-    links = [_architecture(link.model, spec.task, spec.target_loss) for link in chain]
-    return Policy(spec, architectures(spec), target_architecture(spec), workers, job_members, links, variation)
-
-
-def ablation_for(spec: Spec, workers: int = 1, job_members: int | None = None) -> Ablation:
-    """The searches of all variations of an experiment."""
-    varied = spec.ablate is not None
-    return Ablation(
-        {n: policy_for(s, workers, job_members, n if varied else None) for n, s in spec.variations().items()},
-        spec.ablate.variations() if spec.ablate else {},
-    )
-
-
-@lru_cache(maxsize=4096)
-def _architecture(sizes: Sizes, task: Task, loss: str) -> Architecture:
-    measured = cost.of_architecture(sizes, task, loss)
-    return Architecture(sizes, measured.params, measured.flops_per_epoch)
 
 
 class Conductor:
@@ -375,13 +341,19 @@ def finish(
     return Run(folder, summary["exit_code"], lines)
 
 
+def _prepare(spec: Spec) -> None:
+    """Fetches and checks what the tasks of an experiment read from outside, before anything is trained."""
+    for variation in spec.variations().values():
+        for task in dict.fromkeys((variation.weak_task, variation.task)):
+            task.prepare()
+
+
 # -- the surroundings --------------------------------------------------------------------------------------
 
 
 def _title(spec: Spec, resources: Resources) -> str:
     return (
-        f"{spec.name}   {spec.task.title}, {spec.task.train_words} · "
-        f"{resources.workers} workers · {resources.device}"
+        f"{spec.name}   {spec.task.title}, {spec.task.train_words} · {resources.workers} workers · {resources.device}"
     )
 
 
@@ -406,7 +378,7 @@ def _remove_started(folder: Path) -> None:
 
 def _environment(resources: Resources, command: Sequence[str]) -> dict[str, Any]:
     """What a reader needs to judge the seconds and to run it again."""
-    packages = ("gtsearch", "torch", "ray", "optuna", "numpy", "pandas", "scipy")
+    packages = ("gtsearch", "torch", "ray", "optuna", "numpy", "pandas", "scipy", "scikit-learn", "pytorch-optimizer")
     return {
         "schema": results.SCHEMA,
         "command": list(command) or sys.argv,

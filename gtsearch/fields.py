@@ -36,6 +36,7 @@ from gtsearch.tasks.base import Task
 
 NEEDED_HYPERPARAMETERS = ("lr", "weight_decay", "init_scale")
 _MAY_BE_ZERO = ("weight_decay", "grokfast_lambda")
+_BELOW_ONE = ("grokfast_alpha",)
 _MOST_ARCHITECTURES = 10_000
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -205,6 +206,8 @@ def _hyperparameter(name: str, value: Any, known: tuple[str, ...]) -> Domain:
     if domain.least < 0 or (domain.least == 0 and name not in _MAY_BE_ZERO):
         rule = "0 or more" if name in _MAY_BE_ZERO else "above 0"
         raise ValueError(f"{name} must be {rule} all over its domain, not {domain.least:g}; raise the least value")
+    if name in _BELOW_ONE and domain.from_unit(1.0 - 1e-9) >= 1:
+        raise ValueError(f"{name} must be below 1 all over its domain: it is a share; lower the greatest value")
     return domain
 
 

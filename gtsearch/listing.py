@@ -47,7 +47,7 @@ def experiments() -> list[str]:
 
     Costs are guesses from FLOPs (`gtsearch check`): searches end long before their budgets where they can.
     """
-    from gtsearch.experiment import ablation_for  # torch is loaded only where costs are counted
+    from gtsearch.plans import ablation_for  # torch is loaded only where costs are counted
     from gtsearch.spec import load_spec
 
     table = Table("experiment", "core-hours at most", "what it shows", box=box.SIMPLE_HEAD)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from gtsearch.search.ablation import Ablation
@@ -194,7 +194,7 @@ def _forecast(policy: Policy) -> tuple[list[str], float]:
         f"{per_method} configs each, {spec.report.seeds} fresh "
         f"{'pipelines' if ladder else 'seeds'} for what is claimed",
         "members at most, gates and probes apart: " + ", ".join(f"{n} {name}" for name, n in members.items() if n),
-        f"worker-seconds at most, by a guess from FLOPs: "
+        "worker-seconds at most, by a guess from FLOPs: "
         + (f"{weak_cost:,.0f} on the ladder if it is climbed to the top, " if ladder else "")
         + f"{target_cost:,.0f} on the target if nothing ends early",
     ]

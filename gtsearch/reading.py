@@ -193,7 +193,9 @@ def _mistake(message: str, path: str = "") -> SpecError:
 def _text_of(path: str | Path) -> tuple[str, str]:
     """A name for messages, and the text."""
     file = Path(path)
-    bare = file.suffix not in (".yaml", ".yml") and not file.is_absolute() and len(file.parts) <= 2 and not file.exists()
+    bare = (
+        file.suffix not in (".yaml", ".yml") and not file.is_absolute() and len(file.parts) <= 2 and not file.exists()
+    )
     if bare and file.as_posix() in experiments():
         return f"{file.name}.yaml", text_of(file.as_posix())
     try:

@@ -441,7 +441,9 @@ class Spec(Part):
                 every[name] = Spec.model_validate(reading.plain(content))
             except ValidationError as error:
                 first = explain(error)[0]
-                raise SpecError(f"the variation `{name}` is no valid experiment: {first.path}: {first.text}", "ablate") from None
+                raise SpecError(
+                    f"the variation `{name}` is no valid experiment: {first.path}: {first.text}", "ablate"
+                ) from None
         return every
 
     def to_yaml(self) -> str:
@@ -503,7 +505,12 @@ class Spec(Part):
         chain = self.growth.chain if self.growth else ()
         handed = tuple(link.model for link in chain[-1:]) or self._weak_sizes
         for name in self.target.methods:
-            for key, text in self.target.method(name).problems(self.task, self.target.model, handed):
+            method = self.target.method(name)
+            found = list(method.problems(self.task, self.target.model, handed))
+            own = method.sizes(self.target.model, self.task) if not found else self.target.model
+            if own != self.target.model:
+                found += [("", f"`{name}`: {text}") for _, text in own.problems(self.task)]
+            for key, text in found:
                 place: Place = ("target", "options", name, key) if key else ("target", "methods")
                 yield Problem(place, text)
         if self.weak is not None and "transfer" not in self.target.methods:

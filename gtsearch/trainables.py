@@ -196,6 +196,7 @@ class CohortTrainable:
             "task": self.task.identity(),
             "split_seed": info["split_seed"],
             "train_sha256": self.splits[info["run_id"]].train_sha256,
+            "vectors": self.task.vectors,
             "architecture": self.job["architecture"],
             "model": self.job["model"],
             "hyperparameters": info["hyperparameters"],
@@ -298,7 +299,7 @@ def failed_row(known: Json, error: str, lost: bool, spent: Mapping[str, Any] | N
     }
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)  # one of XOR clusters takes 256 MB
 def _splits(task: str, split_seed: int) -> Splits:
     """The task's splits, kept while a worker trains on them."""
     params = json.loads(task)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gtsearch import experiment as experiment_module
+from gtsearch import plans
 from gtsearch.identity import derive_seed
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Architecture, Member
@@ -156,7 +156,7 @@ class Story:
 
 
 def policy_for(experiment: Spec, workers: int = 1) -> Policy:
-    return experiment_module.policy_for(experiment, workers)
+    return plans.policy_for(experiment, workers)
 
 
 def search(
@@ -169,7 +169,7 @@ def search(
 ) -> Story:
     """Runs the policy to its end (or for `stop` jobs): a random one of the workers finishes next."""
     rng = random.Random(order)
-    policy = experiment_module.ablation_for(experiment, workers)
+    policy = plans.ablation_for(experiment, workers)
     rows: dict[str, Row] = {}
     if known:
         policy.tell(known)

@@ -1,4 +1,4 @@
-"""Every task of the menu in a size that tests can train on: `catalog.load("task", name)(**SMALL[name])`, or `small(name)`.
+"""Every task of the menu in a size that tests can train on: `small(name)`, or its parameters, `SMALL[name]`.
 
 Files that a task reads are made on import, in a folder that goes away with the process.
 """

@@ -11,6 +11,8 @@ from gtsearch import catalog
 from gtsearch.errors import SpecError
 from gtsearch.methods.base import Method
 from gtsearch.models.base import Sizes
+from gtsearch.optimizers.base import Optimizer
+from gtsearch.probes.base import Probe
 from gtsearch.tasks.base import Task
 
 ENTRIES = [(kind, name) for kind, menu in catalog.MENUS.items() for name in menu]
@@ -22,7 +24,13 @@ def test_every_entry_of_the_menu_loads(kind: str, name: str) -> None:
 
 
 def test_entries_are_of_their_kind() -> None:
-    for kind, base in (("task", Task), ("model", Sizes), ("method", Method)):
+    for kind, base in (
+        ("task", Task),
+        ("model", Sizes),
+        ("method", Method),
+        ("optimizer", Optimizer),
+        ("probe", Probe),
+    ):
         assert all(issubclass(catalog.load(kind, name), base) for name in catalog.MENUS[kind])
     for name in catalog.FIGURES:
         figure = catalog.load("figure", name)
@@ -30,13 +38,14 @@ def test_entries_are_of_their_kind() -> None:
 
 
 def test_unknown_name_is_answered_with_the_nearest_and_all_of_them() -> None:
-    message = "there is no task `modular_adition`; did you mean `modular_addition`? (known: modular_addition)"
+    known = ", ".join(catalog.TASKS)
+    message = f"there is no task `modular_adition`; did you mean `modular_addition`? (known: {known})"
     with pytest.raises(SpecError) as refused:
         catalog.load("task", "modular_adition")
     assert str(refused.value) == message
     with pytest.raises(SpecError) as refused:
         catalog.check("method", "dropout")
-    known = "transfer, scratch, lowrank_random, transfer_shuffled"
+    known = ", ".join(catalog.METHODS)
     assert str(refused.value) == f"there is no method `dropout` (known: {known})"
 
 

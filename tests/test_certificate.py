@@ -8,8 +8,8 @@ import pytest
 from oracle import Oracle, Story, search, spec, target_gets_there, weak_clears
 
 from gtsearch import certificate, narrative
-from gtsearch.experiment import ablation_for
 from gtsearch.identity import derive_seed
+from gtsearch.plans import ablation_for
 from gtsearch.results import trials_frame
 from gtsearch.search.board import Member
 

@@ -40,7 +40,8 @@ def rung(architecture: str, best: int | None, verdict: str, *candidates: str) ->
 
 
 def method(reached: int, median: float | None, low: float | None, high: float | None) -> dict[str, Any]:
-    return {"reached": reached, "seeds": 10, "seconds_to_goal": {"median": median, "interval": [low, high]}}
+    took = {"median": median, "interval": [low, high]}
+    return {"reached": reached, "seeds": 10, **{f"{unit}_to_goal": took for unit in ("epochs", "seconds", "flops")}}
 
 
 def ratios(*values: float | None, lower_bound: bool = False) -> dict[str, Any]:
@@ -52,6 +53,7 @@ GOOD: dict[str, Any] = {
     "name": "modadd",
     "title": "a + b mod 113",
     "train_words": "25 % train",
+    "chance": 1 / 113,
     "judge": "target",
     "threshold": 0.4,
     "target_goal": 0.99,
@@ -71,6 +73,7 @@ GOOD: dict[str, Any] = {
     },
     "speedup": ratios(3.05, 1.22, 0.4),
     "tradeoff": {"threshold": 0.3, "interval": [0.2, 0.4], "least_total": 0.4},
+    "variations": None,
     "warnings": [],
 }
 ENVIRONMENT = {"workers": 2, "device": "cpu", "device_names": ["a fast one"]}
@@ -90,7 +93,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 def test_a_run_that_went_well() -> None:
     assert lines(GOOD) == [
-        "modadd   a + b mod 113, 25 % train · 2 workers · cpu · 42 min 14 s",
+        "modadd   a + b mod 113, 25 % train, chance .009 · 2 workers · cpu · 42 min 14 s",
         "weak     mlp-d6-w8-L2 · 1,678 parameters · pays on 9 of 10 fresh pipelines (95 %: .60 to .98), "
         "10 of 12 weak seeds clear",
         "         smallest that only clears 0.40: mlp-d3-w4-L2 (8 of 10 clear, the target gains nothing over scratch)",
@@ -115,7 +118,7 @@ def test_nothing_clears() -> None:
         )
     )
     assert told == [
-        "modadd   a + b mod 113, 25 % train · 2 workers · cpu · 42 min 14 s",
+        "modadd   a + b mod 113, 25 % train, chance .009 · 2 workers · cpu · 42 min 14 s",
         "weak     nothing clears 0.40: 2 architectures tried, the best accuracy is .31 of mlp-d2-w4-L2",
         "target   scratch  0.99 in 12.3 s [10.0, 15.0]  10 of 10",
         "report   runs/modadd/report.html",
@@ -211,4 +214,81 @@ def test_many_undecided_are_counted_and_what_never_came_to_the_gate_is_said() ->
 
 def test_a_gpu_is_named_and_one_worker_is_one() -> None:
     told = lines(GOOD, {"workers": 1, "device": "cuda", "device_names": ["NVIDIA H200"]})
-    assert told[0] == "modadd   a + b mod 113, 25 % train · 1 worker · NVIDIA H200 · 42 min 14 s"
+    assert told[0] == "modadd   a + b mod 113, 25 % train, chance .009 · 1 worker · NVIDIA H200 · 42 min 14 s"
+
+
+def without_a_weak_stage(**methods: dict[str, Any]) -> dict[str, Any]:
+    nothing = {"weak": None, "threshold": None, "cost": None, "judge": None, "tradeoff": None}
+    return copy.deepcopy(GOOD) | nothing | {"methods": methods, "speedup": ratios(None, None, None)}
+
+
+def test_without_a_weak_stage_the_fastest_method_is_named() -> None:
+    told = lines(without_a_weak_stage(fourier=method(10, 5.0, 4.0, 6.0), scratch=method(10, 12.5, 10.0, 15.0)))
+    assert told[1:] == [
+        "target   scratch  0.99 in 12.5 s [10.0, 15.0]  10 of 10",
+        "         fourier  0.99 in 5.0 s [4.0, 6.0]     10 of 10",
+        "         fourier is the fastest: 2.5 times faster than scratch, in FLOPs",
+        "report   runs/modadd/report.html",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("methods", "text"),
+    [
+        (
+            {"onehot": method(9, 5.0, 4.0, 11.0), "scratch": method(10, 12.5, 10.0, 15.0)},
+            "onehot has the least median, 2.5 times below scratch, in FLOPs; their intervals meet",
+        ),
+        (
+            {"onehot": method(9, 5.0, 4.0, 11.0), "scratch": method(1, None, None, None)},
+            "onehot is the only one that takes half its seeds there",
+        ),
+        ({"scratch": method(1, None, None, None)}, "scratch  0.99 reached by half the seeds or fewer  1 of 10"),
+        ({}, "not run: the search ended before it"),
+    ],
+)
+def test_the_fastest_method_in_words(methods: dict[str, Any], text: str) -> None:
+    assert lines(without_a_weak_stage(**methods))[-2][9:] == text
+
+
+@pytest.mark.parametrize(
+    ("weak", "text"),
+    [
+        (
+            {},
+            "mlp-d6-w8-L2 · 1,678 parameters · pays on 9 of 10 fresh pipelines (95 %: .60 to .98); "
+            "no accuracy was asked of it",
+        ),
+        (
+            {"pays": None},
+            "nothing that was tried pays for the target; the smallest: the target gains nothing over scratch",
+        ),
+        (
+            {"pays": None, "clears": None},
+            "nothing trained to its end: 1 architecture tried, the best accuracy is .31 of mlp-d3-w4-L2",
+        ),
+    ],
+)
+def test_without_a_screen_nothing_is_said_of_clearing(weak: dict[str, Any], text: str) -> None:
+    told = lines(changed(threshold=None, weak=weak))
+    assert told[1] == f"weak     {text}"
+    assert told[2].startswith("         undecided: ")
+
+
+def test_variations_are_told_and_many_are_counted() -> None:
+    def varied(n: int) -> dict[str, Any]:
+        own = {"methods": {"transfer": method(7, 4.0, 3.0, 5.0), "scratch": method(10, 12.0, 10.0, 15.0)}}
+        names = ["base", *(f"merged at {i}" for i in range(1, n))]
+        return changed(variations={name: {"changes": {}, "summary": own} for name in names})
+
+    few = lines(varied(2))
+    at = few.index("varied   base         transfer 7 of 10 · scratch 10 of 10")
+    assert few[at + 1] == "         merged at 1  transfer 7 of 10 · scratch 10 of 10"
+    assert few[at + 2].startswith("pays ")
+    many = lines(varied(40))
+    assert "         32 more in the report" in many and sum("merged at" in line for line in many) == 7
+
+
+def test_chance_is_shown_with_as_many_digits_as_it_needs() -> None:
+    assert "chance .50 " in lines(changed(chance=0.5))[0]
+    assert "chance .10 " in lines(changed(chance=0.1))[0]

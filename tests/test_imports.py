@@ -72,7 +72,7 @@ def reachable(start: str) -> set[str]:
         seen.add(module)
         todo += imports(module)
         if module == "gtsearch.catalog":
-            todo += menu("task", "model", "method", "optimizer")
+            todo += menu("task", "model", "method", "optimizer", "loss", "probe")
     return seen
 
 
@@ -92,7 +92,7 @@ def inside(package: str) -> set[str]:
 
 def test_the_reader_sees_what_there_is() -> None:
     assert {"gtsearch.training", "gtsearch.search.weak", "gtsearch.analysis.stats"} <= set(modules())
-    assert {"torch", "gtsearch.optimizers", "gtsearch.methods.base"} <= imports("gtsearch.training")
+    assert {"torch", "gtsearch.optimizers.adamw", "gtsearch.methods.base"} <= imports("gtsearch.training")
     assert any(name.partition(".")[0] == "ray" for name in imports("gtsearch.tune"))
     assert {"gtsearch.tasks.modular", "gtsearch.methods.transfer"} <= reachable("gtsearch.trainables")
 

@@ -332,7 +332,10 @@ METHODS_KNOWN = "(known: transfer, scratch, lowrank_random, transfer_shuffled)"
             {"target__methods": ["transfer", "scratch", "transfer"]},
             "target.methods[2]: the method `transfer` stands twice; take one out",
         ),
-        ({"target__methods": ["scratch"]}, "target.methods: `transfer` is missing: it is what the weak stage is for; add it"),
+        (
+            {"target__methods": ["scratch"]},
+            "target.methods: `transfer` is missing: it is what the weak stage is for; add it",
+        ),
         ({"target__methods": ["transfer"]}, "target.methods: `scratch` is missing: it is the reference; add it"),
         ({"target__methods": "transfer"}, 'target.methods: must be a list, not the text "transfer"'),
         (

@@ -69,23 +69,9 @@ class Directions(Method, ABC):
         module.get_parameter("embedding.A").copy_(A)
 
 
-def inputs(given: Given) -> Matrix:
-    """The training inputs as rows in float64, on the CPU: the vectors; or every token of every example, one-hot."""
-    x = given.train.x.cpu()
-    if not given.task.vectors:
-        x = torch.nn.functional.one_hot(x.flatten(), given.task.d_vocab)
-    return x.double().numpy()
-
-
-def labels(given: Given) -> NDArray[np.int64]:
-    """The label of each row of `inputs`."""
-    y = given.train.y.cpu()
-    return (y if given.task.vectors else y.repeat_interleave(given.task.n_tokens)).numpy()
-
-
 def counts(given: Given) -> Matrix:
     """How often each token stands in an example of each label, over all positions: [d_vocab, n_classes]."""
-    task = given.task
-    cells = torch.from_numpy(labels(given)) + task.n_classes * given.train.x.cpu().flatten()
-    table = torch.bincount(cells, minlength=task.d_vocab * task.n_classes)
-    return table.view(task.d_vocab, task.n_classes).double().numpy()
+    task, x, y = given.task, given.train.x.cpu(), given.train.y.cpu()
+    cells = task.n_classes * x.flatten() + y.repeat_interleave(task.n_tokens)
+    table: Matrix = torch.bincount(cells, minlength=task.d_vocab * task.n_classes).double().numpy()
+    return table.reshape(task.d_vocab, task.n_classes)

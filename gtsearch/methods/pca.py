@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from gtsearch.methods.base import Given
-from gtsearch.methods.directions import Directions, Matrix, counts, inputs
+from gtsearch.methods.directions import Directions, Matrix, counts
 from gtsearch.tasks.base import Task
 
 
@@ -33,7 +33,7 @@ class Pca(Directions):
     def directions(self, given: Given) -> Matrix:
         from sklearn.decomposition import PCA  # a second to load, which who runs another method need not pay
 
-        observations = inputs(given) if given.task.vectors else counts(given).T
+        observations = given.train.x.double().cpu().numpy() if given.task.vectors else counts(given).T
         # Of many observations of many numbers sklearn finds the leading directions by random projections; the same
         # ones for every member, whose seed decides what a method draws and not what it measures.
         found: Matrix = PCA(self.width, random_state=0).fit(observations).components_.T

@@ -352,9 +352,7 @@ class Policy:
         chosen, reference = found.chosen, found.reference
         if self.spec.tradeoff is None or chosen is None or reference is None:
             return True
-        answer = tradeoff.study(
-            self.spec, self.board, ladder, self.target, chosen.candidate, chosen.tuned, reference
-        )
+        answer = tradeoff.study(self.spec, self.board, ladder, self.target, chosen.candidate, chosen.tuned, reference)
         if answer is PENDING:
             return False
         found.points = answer

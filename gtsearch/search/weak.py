@@ -137,9 +137,7 @@ class Ladder:
         self.rungs: dict[str, Rung] = {}
         self._screened: dict[tuple[str, tuple[str, str] | None], _Screened] = {}
         self._proposers = {
-            a.label: proposals.Proposer(
-                self.space, weak.search, weak.start_from, [spec.seed, "weak", a.label]
-            )
+            a.label: proposals.Proposer(self.space, weak.search, weak.start_from, [spec.seed, "weak", a.label])
             for a in architectures
         }
 

@@ -279,11 +279,17 @@ def _dealt(task: EnumeratedTask) -> _Dealt | None:
         return None
     _, group, size = names.unique(return_inverse=True, return_counts=True)
     n_train, n_validation, _ = task._shares
+
+    def more(share: int, so_far: int, held: int, one: int) -> int:
+        """How many groups of size `one` bring a part that holds `held` nearest to its share of `so_far` examples."""
+        whole = one * task.n_examples
+        return max(0, (2 * (share * so_far - held * task.n_examples) + whole) // (2 * whole))
+
     counts, so_far, in_train, in_validation = {}, 0, 0, 0
     for one, many in sorted(zip(*(found.tolist() for found in size.unique(return_counts=True)), strict=True))[::-1]:
         so_far += one * many
-        train = min(many, max(0, (n_train * so_far // task.n_examples - in_train) // one))
-        validation = min(many - train, max(0, (n_validation * so_far // task.n_examples - in_validation) // one))
+        train = min(many, more(n_train, so_far, in_train, one))
+        validation = min(many - train, more(n_validation, so_far, in_validation, one))
         counts[one] = (train, validation, many - train - validation)
         in_train += one * train
         in_validation += one * validation

@@ -49,7 +49,9 @@ class ModularPair(EnumeratedTask):
             if p == p1:
                 raise TaskError(f"the two moduli must differ, not both be {p}; else one number stands for both halves")
             if p * p1 > MOST_TOKENS:
-                raise TaskError(f"p1 p2 must be {MOST_TOKENS} or less, not {p1} * {p} = {p * p1}; choose smaller primes")
+                raise TaskError(
+                    f"p1 p2 must be {MOST_TOKENS} or less, not {p1} * {p} = {p * p1}; choose smaller primes"
+                )
         return p
 
     @property

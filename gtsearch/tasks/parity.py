@@ -5,7 +5,7 @@ All examples of a split are different: its parts are disjoint however small q is
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -21,12 +21,14 @@ class SparseParity(SignTask):
     Attributes:
         q: how many bits.
         k: how many of them count. Which they are makes no difference to a model without positions: the first.
+        tokens: whether an input is q tokens (1 for +1, 0 for -1) in the place of a vector, as a transformer reads it.
     """
 
     default_loss: ClassVar[str] = "logistic"
 
     q: int = Field(default=40, ge=1, le=4096)
     k: int = Field(default=3, ge=1, le=4096)
+    tokens: bool = False
 
     @model_validator(mode="after")
     def _all_bits_are_there(self) -> SparseParity:
@@ -35,8 +37,16 @@ class SparseParity(SignTask):
         return self
 
     @property
+    def vectors(self) -> bool:
+        return not self.tokens
+
+    @property
     def d_vocab(self) -> int:
-        return self.q
+        return 2 if self.tokens else self.q
+
+    @property
+    def n_tokens(self) -> int:
+        return self.q if self.tokens else 1
 
     @property
     def n_signs(self) -> int:
@@ -47,9 +57,10 @@ class SparseParity(SignTask):
         return f"({self.q}, {self.k})-parity"
 
     def draw(self, n: int, generator: torch.Generator) -> Part:
-        """x [n, q] float32 of +-1, no two rows alike; y [n] int64."""
+        """x [n, q] float32 of +-1, or int64 of 0 and 1, no two rows alike; y [n] int64."""
         x = self.signs(n, generator)
-        return Part(x, (x[:, : self.k].prod(dim=1) > 0).long())
+        y = (x[:, : self.k].prod(dim=1) > 0).long()
+        return Part((x > 0).long() if self.tokens else x, y)
 
 
 class RedundantParity(SparseParity):
@@ -71,6 +82,7 @@ class RedundantParity(SparseParity):
 
     n_easy: int = Field(default=20, ge=1, le=4096)
     rho: float = Field(default=0.8, ge=0.5, lt=1)
+    tokens: Literal[False] = False  # the easy features are numbers beside the bits
 
     @property
     def d_vocab(self) -> int:

@@ -96,6 +96,7 @@ def make(folder: Path, story: Story | None = None) -> results.Results:
     if story.pays:
         maker.report()
         maker.tradeoff()
+        maker.variations()
     elif "scratch" in story.methods:
         maker.method("scratch")
     weak = WEAK.format(goal=WEAK_GOAL if story.screened else "null") if story.weak else "weak: null"
@@ -345,6 +346,9 @@ class _Maker:
     def report(self) -> None:
         for method in self.story.methods:
             self.method(method)
+
+    def variations(self) -> None:
+        """Report members of each variation, on the same seeds; scratch's are the same runs."""
         for name, varied in self.story.variations.items():
             self.variation, self.slower = name, varied.slower
             for method in self.story.methods:

@@ -19,10 +19,10 @@ def line(run_id: str, values: list[float | None], probe: str = "norm", method: s
 
 
 def test_the_median_goes_as_far_as_half_of_the_members() -> None:
-    table = probes.table(pd.concat([line("a", [1, 2]), line("b", [3, 4, 5]), line("c", [5, 6, None, 8])]))
+    table = probes.table(pd.concat([line("a", [1, 2]), line("b", [3, 4, 5]), line("c", [5, 6, 7, None, 8])]))
     median = table[table["run_id"].isna()]
-    assert dict(zip(median["epoch"], median["value"], strict=True)) == {0: 3, 10: 4}
-    assert len(table[table["run_id"] == "c"]) == 3  # what was not finite is left out
+    assert dict(zip(median["epoch"], median["value"], strict=True)) == {0: 3, 10: 4, 20: 6}
+    assert len(table[table["run_id"] == "c"]) == 4  # what was not finite is left out
     assert not table["log"].any()
 
 

@@ -155,6 +155,58 @@ def test_there_is_a_page_whatever_happened(folder: Path, story: Story, words: st
     assert not list(results.folder.rglob("*.partial"))
 
 
+NO_WEAK = Story(weak=False, methods=("scratch", "onehot", "fourier"), rises={"onehot": 220, "fourier": 60})
+
+
+def test_without_a_weak_stage_the_answer_is_the_fastest_method(folder: Path) -> None:
+    page = read(report.write_report(make(folder, NO_WEAK))).text
+    assert "fourier is the fastest to the goal" in page
+    assert re.search(r"The next, scratch, takes [\d.]+ times as much", page)
+    assert "chance .009 · target to 0.99" in page and "weak model to" not in page
+    for words in ("What is certified", "pays from", "cheaper than scratch"):
+        assert words not in page
+    missing = page[page.index("Not drawn") :]
+    for words in ("No weak architecture is on the ladder", "No trade-off was measured", "no weak embedding"):
+        assert words in missing
+
+
+def test_a_fastest_method_is_claimed_only_where_intervals_do_not_meet() -> None:
+    def took(value: float | None, low: float, high: float) -> dict[str, Any]:
+        time = {"median": value, "interval": [low, high]}
+        return {"reached": 9, "seeds": 10, "interval": [0.6, 0.98], "flops_to_goal": time, "epochs_to_goal": time}
+
+    def said(**methods: Any) -> dict[str, str]:
+        return sentences.answer({"weak": None, "threshold": None, "methods": methods})
+
+    meets = said(a=took(10, 8, 21), b=took(30, 20, 40))
+    assert (meets["model"], meets["verdict"]) == ("a", "has the least median, and is not told from b")
+    assert "The next, b, takes 3 times as much" in meets["evidence"] and "intervals (95" in meets["evidence"]
+    apart = said(a=took(10, 8, 12), b=took(30, 20, 40))
+    assert apart["verdict"] == "is the fastest to the goal" and "meet" not in apart["evidence"]
+    alone = said(a=took(10, 8, 12), b=took(None, 20, 40))
+    assert "No other method takes half of its seeds there" in alone["evidence"]
+    assert "No method" in said(b=took(None, 20, 40))["verdict"] and "No method" in said()["verdict"]
+
+
+def test_runs_without_a_weak_stage_stand_side_by_side(folder: Path, tmp_path: Path) -> None:
+    runs = [make(folder / str(seed), Story(**{**vars(NO_WEAK), "seed": seed, "seeds": 2})) for seed in (0, 1)]
+    page = read(report.merge(runs, tmp_path / "merged.html")).text
+    assert "fourier: reach the goal 2 of 2 2 of 2" in page and "only clears" not in page
+
+
+def test_without_a_screen_nothing_is_said_of_clearing(folder: Path) -> None:
+    results = make(folder, Story(screened=False, architectures=9, levels=()))
+    page = read(report.write_report(results)).text
+    first = page[: page.index("What is certified")]
+    assert "is the cheapest weak model seen to pay" in first and "9 of 10 fresh pipelines" in first
+    assert "clear" not in first and "weak model to" not in first
+    weak = results.summary["weak"] | {"pays": None}
+    told = sentences.answer(results.summary | {"weak": weak})
+    assert told["verdict"] == "No weak model was seen to pay"
+    certified = sentences.bracket(results.summary | {"weak": weak})[-1]
+    assert "no accuracy was asked for" in certified["details"][0]
+
+
 def test_a_search_that_did_not_end_well_says_so(usual: Results) -> None:
     html = report._page([altered(usual, complete=False, error="KeyError: <x>")])
     assert "The search stopped on a mistake of its own" in html and "KeyError: &lt;x&gt;" in html

@@ -194,3 +194,42 @@ def test_one_weak_seed_gives_no_interval() -> None:
         None,
         None,
     )
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "p"), [(0, 0, 1.0), (5, 0, 0.0625), (0, 6, 0.03125), (1, 9, 0.021484375), (4, 4, 1.0)]
+)
+def test_mcnemar_is_exact_and_two_sided(lost: int, won: int, p: float) -> None:
+    assert stats.mcnemar(lost, won) == pytest.approx(p)
+
+
+def test_mcnemar_refuses_negative_counts() -> None:
+    with pytest.raises(ValueError, match="must not be negative, not -1 and 2"):
+        stats.mcnemar(-1, 2)
+
+
+def test_a_paired_difference_is_the_median_over_pairs() -> None:
+    value, interval = stats.paired_difference([15, 20, 50, 9], [10, 20, 30, 10])
+    assert value == 2.5 and interval == (-1, 20)
+    assert stats.paired_difference([15], [10]) == (5, (None, None))
+    assert stats.paired_difference([], []) == (None, (None, None))
+
+
+def timed(flops: float | None, low: float | None, high: float | None, epochs: float | None = 1.0) -> dict[str, object]:
+    interval = [low, high]
+    return {"flops_to_goal": {"median": flops, "interval": interval}, "epochs_to_goal": {"median": epochs}}
+
+
+def test_methods_are_in_order_of_flops_then_epochs() -> None:
+    methods = {"a": timed(9, 8, 10), "never": timed(None, 5, None), "b": timed(3, 2, 4, 7), "c": timed(3, 2, 4, 5)}
+    assert stats.by_speed(methods) == ["c", "b", "a"]
+
+
+def test_methods_are_told_apart_when_their_intervals_do_not_meet() -> None:
+    assert stats.told_apart(timed(3, 2, 4), timed(9, 8, 10))
+    assert not stats.told_apart(timed(3, 2, 8), timed(9, 8, 10))
+    assert not stats.told_apart(timed(3, 2, None), timed(9, 8, 10))
+
+
+def test_a_median_may_be_negative_beside_members_that_never_get_there() -> None:
+    assert stats.km_median([-10.0, -8.0, -5.0, math.inf], [True, True, True, False]) == pytest.approx(-6.5)

@@ -18,6 +18,15 @@ def test_every_method_has_a_colour_and_a_marker_of_its_own() -> None:
         assert style.marker(a) != style.marker(b)
 
 
+def test_twenty_methods_are_told_apart_and_the_first_four_keep_their_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+    assert tuple(map(style.colour, list(METHODS)[:4])) == first
+    many = {f"method {i}": "" for i in range(22)}
+    monkeypatch.setattr(style, "METHODS", many)
+    assert len({style.colour(name) for name in many}) == len({style.marker(name) for name in many}) == 22
+    assert min(1.05 / (luminance(style.colour(name)) + 0.05) for name in many) > 2.5
+
+
 def luminance(shade: str) -> float:
     """Relative luminance, WCAG 2."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(shade)]
@@ -90,5 +99,9 @@ def test_shares_and_rates() -> None:
     ]
     assert style.rate_interval((0.596, 1.0)) == ".60 to 1.00"
     assert style.rate_interval(None) == "–"
+    written = {1 / 113: ".009", 0.5: ".50", 0.1: ".10", 0.05: ".05", 1.0: "1.00", 0.0: ".00", 0.00012: ".0001"}
+    assert {value: style.share(value) for value in written} == written
+    assert style.share(None) == "–"
+    assert [style.p_value(p) for p in (0.0003, 0.0312, 0.5, 1.0)] == ["below 0.001", "0.031", "0.5", "1"]
     assert style.k_of_n(3, 5) == "3 of 5"
     assert style.k_of_n(None, 5) == "–"

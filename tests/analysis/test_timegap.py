@@ -47,7 +47,7 @@ def test_without_one_of_the_two_it_is_censored_and_never_a_zero() -> None:
     assert stats.records(table)[1]["spent"] == 400
     found = first(table, "scratch")
     assert (found["reached"], found["seeds"], found["median"]) == (1, 5, None)
-    broken = timegap.table(frame("scratch", [(100, None), (100, None), (100, 400)], status="diverged"))
+    broken = timegap.table(frame("scratch", [(450, None), (450, None), (100, 400)], status="diverged"))
     assert first(broken, "scratch")["median"] is None
 
 

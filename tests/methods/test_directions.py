@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from model_tasks import BLOBS, CORNERS
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 from training_kit import SIZES, SPLITS, TASK, build
 
 from gtsearch import catalog
 from gtsearch.methods.base import Method
+from gtsearch.methods.lda import of_table
 from gtsearch.models.base import FactorisedEmbedding
 from gtsearch.models.mlp import MlpSizes
 from gtsearch.tasks.base import Part, Task
@@ -100,16 +103,26 @@ def test_lda_of_two_classes_is_fishers_direction() -> None:
     assert float(found.norm()) == pytest.approx(1.0)
 
 
-def test_lda_over_tokens_is_the_correspondence_analysis_of_the_table() -> None:
-    counts = table(SPLITS.train, TASK)
-    share = counts / counts.sum()
-    rows, columns = share.sum(dim=1), share.sum(dim=0)
-    residuals = (share - rows[:, None] * columns) / (rows[:, None] * columns).sqrt()
-    scores = torch.linalg.svd(residuals).U[:, :8] / rows.sqrt()[:, None]
+def test_lda_over_tokens_is_that_of_the_one_hot_tokens() -> None:
+    x, y = SPLITS.train.x, SPLITS.train.y
+    tokens = torch.nn.functional.one_hot(x.flatten(), 17).double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one-hot tokens are collinear
+        analysis = LinearDiscriminantAnalysis().fit(tokens.numpy(), y.repeat_interleave(2).numpy())
+    expected = torch.from_numpy(analysis.scalings_[:, :8])
     found = A(method("lda"))
     assert found.shape == (17, 8)
-    # One-hot tokens add up to 1: a direction is known but for a constant, which is taken off here.
-    assert cosines(found - (rows[:, None] * found).sum(dim=0), scores) == pytest.approx([1.0] * 8, abs=1e-4)
+    # One-hot tokens add up to 1, so a direction is known but for a constant: both are centred over the tokens.
+    share = tokens.mean(dim=0)[:, None]
+    both = [side - (share * side).sum(dim=0) for side in (found, expected)]
+    assert cosines(*both) == pytest.approx([1.0] * 8, abs=1e-5)
+
+
+def test_lda_of_a_table_with_what_never_stands() -> None:
+    """Tokens 0 and 1 beside label 0, token 3 beside label 2; token 2 and label 1 are never seen."""
+    found = of_table(np.array([[3.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 4.0]]))
+    assert found.shape == (4, 1), "one thing to tell apart"
+    assert (found[:, 0] / found[3, 0]).tolist() == pytest.approx([-1.0, -1.0, 0.0, 1.0])
 
 
 @pytest.mark.parametrize("name", ["pca", "lda"])

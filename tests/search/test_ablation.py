@@ -91,7 +91,10 @@ def test_any_number_of_workers_in_any_order_finds_the_same() -> None:
         ({"base": {"report.seeds": 8}}, "ablate.vary.base: a name has at most 48"),
         ({"a": {"seed": 3}}, "ablate.vary.a.seed: varies one of task, weak, target"),
         ({"a": {"report.seeds": [7, 8], "weak.gate.seeds": [5]}}, "ablate.vary.a: its lists go in step"),
-        ({"a": {"report.seeds": 0}}, "ablate: the variation `a` is no valid experiment: report.seeds: must be 1 or more"),
+        (
+            {"a": {"report.seeds": 0}},
+            "ablate: the variation `a` is no valid experiment: report.seeds: must be 1 or more",
+        ),
         ({"a": {"report.sseds": 9}}, "ablate: the variation `a` is no valid experiment: report.sseds: there is no key"),
     ],
 )

@@ -36,7 +36,9 @@ def test_without_a_weak_stage_methods_are_tuned_and_reported_like_scratch() -> N
     assert set(found.controls) == {"onehot", "sphere"}
     # Slower than scratch and still told: a rival is not cut at scratch's median.
     assert [row["status"] for row in found.controls["onehot"][1]] == ["cleared"] * 10
-    configs = {m: sum(r["role"] == "search" and r["method"] == m for r in story.needed.values()) for m in found.controls}
+    configs = {
+        m: sum(r["role"] == "search" and r["method"] == m for r in story.needed.values()) for m in found.controls
+    }
     scratch = sum(r["role"] == "search" and r["method"] == "scratch" for r in story.needed.values())
     assert configs == {"onehot": scratch, "sphere": scratch}
 
@@ -61,7 +63,9 @@ def test_without_a_threshold_the_judge_alone_decides(goal: Any) -> None:
     found = story.policy.findings
     assert found.pays is not None and found.pays.candidate.architecture.label == "mlp-d4-w8-L2"
     assert found.clears is not None and found.clears.architecture.label == "mlp-d2-w4-L2"  # each that trained
-    assert all(row["status"] == "cleared" for row in story.needed.values() if row["role"] == "gate" and row["stage"] == "weak")
+    assert all(
+        row["status"] == "cleared" for row in story.needed.values() if row["role"] == "gate" and row["stage"] == "weak"
+    )
 
 
 def grown(**changes: Any) -> Spec:
