@@ -138,11 +138,10 @@ def forecast(ablation: Ablation) -> list[str]:
     rest = [name for name in ablation.policies if name != BASE]
     if rest:
         lines.append(f"variations: {len(rest)} beside it on the same seeds: {', '.join(rest)}")
-    return [
-        *lines,
-        f"in all about {worker_seconds(ablation) / ablation.workers / 60:,.1f} minutes at most on {ablation.workers} workers, by a guess "
-        "from FLOPs; gates, probes and withdrawn winners apart",
-    ]
+    minutes = worker_seconds(ablation) / ablation.workers / 60
+    workers = "1 worker" if ablation.workers == 1 else f"{ablation.workers} workers"
+    last = f"in all about {minutes:,.1f} minutes at most on {workers}, by a guess from FLOPs"
+    return [*lines, f"{last}; gates, probes and withdrawn winners apart"]
 
 
 def worker_seconds(ablation: Ablation) -> float:

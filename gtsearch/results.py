@@ -389,7 +389,7 @@ def _to_pandas(table: pa.Table) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Results:
-    """A finished run: its tables (columns as in TRIALS, CURVES, PROBES, LEDGER), summary, environment and experiment."""
+    """A finished run: its tables (columns as in TABLES), summary, environment and experiment."""
 
     folder: Path
     trials: pd.DataFrame

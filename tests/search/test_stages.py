@@ -1,4 +1,4 @@
-"""Experiments of other shapes: without a weak stage, without a threshold, with a chain, with another task's weak model."""
+"""Experiments of other shapes: without a weak stage, without a threshold, with a chain, with another task's model."""
 
 from __future__ import annotations
 
