@@ -168,7 +168,9 @@ def _clears_for_more(ladder: Ladder, rung: Rung, winner: Candidate | None) -> bo
 
 
 def _rung(findings: Findings, ladder: Ladder, rung: Rung, pays: Confirmation | None, winner: Candidate | None) -> Json:
-    best_gate = rung.best_gate
+    # Where no accuracy is asked for, everything passes the gate: what counts is what the judge saw.
+    judged = max(((a.reached, a.probed) for a in rung.attempts), default=None)
+    best_gate = judged if ladder.training.goal is None else rung.best_gate
     accuracies = [float(row["best_val_accuracy"]) for row in rung.rows if row["best_val_accuracy"] is not None]
     verdict, detail = _verdict(findings, ladder, rung, pays, winner)
     return {
@@ -209,6 +211,8 @@ def _verdict(
         return "not tried", "not cheaper than the winner" if not rung.tried else "the search ended before it"
     if pays and pays.candidate.architecture.label == label:
         return "pays", f"pays on {_reached(pays)} of {len(pays.rows)} fresh pipelines"
+    if ladder.training.goal is None:
+        return _judged(ladder, rung)
     gate = ladder.weak.gate
     best = rung.best_gate
     if best is not None and best[0] >= gate.at_least:
@@ -233,6 +237,19 @@ def _verdict(
     if upper < gate.at_least / gate.seeds:
         return "excluded", f"at best {best[0]} of {best[1]} gate seeds clear (95 %: at most {upper:.2f})"
     return "undecided", f"at best {best[0]} of {best[1]} gate seeds clear, {gate.at_least} are asked for"
+
+
+def _judged(ladder: Ladder, rung: Rung) -> tuple[str, str]:
+    """The verdict where no accuracy is asked for and the judge alone decides."""
+    if not rung.attempts or not rung.complete:
+        return "undecided", f"{len(rung.rows)} configs ran, and the target was not asked"
+    judge = ladder.weak.judge
+    best = max(rung.attempts, key=lambda attempt: (attempt.reached, -attempt.probed))
+    said = f"the target gets there from {best.reached} of {best.probed} embeddings ({best.verdict})"
+    upper = stats.clopper_pearson(best.reached, best.probed)[1] if best.probed else 1.0
+    if upper < judge.at_least / judge.weak_seeds:
+        return "excluded", f"{said}; at 95 % at most {upper:.2f} would"
+    return "undecided", f"{said}; {judge.at_least} of {judge.weak_seeds} are asked for"
 
 
 def _candidate(candidate: Candidate, rows: Sequence[Row]) -> Json:
