@@ -261,5 +261,16 @@ def test_code_that_is_shown_is_that_of_the_file_it_names() -> None:
             assert line in source, f"the file has no such line from there on: {line}"
 
 
+def test_lines_of_the_menu_that_are_shown_are_on_it() -> None:
+    menu = (ROOT / "gtsearch/catalog.py").read_text()
+    rows = tables(section(README, "Add your own"), "")
+    assert rows
+    for row in rows:
+        [line] = code(row["its line"])
+        assert f"    {line}\n" in menu
+        target = line.split('"')[3].partition(":")[0].removeprefix("gtsearch.")
+        assert code(row["its file"])[0].removeprefix("gtsearch/") == f"{target.replace('.', '/')}.py"
+
+
 def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) < 230
