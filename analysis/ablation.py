@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from gtsearch.analysis import stats, style
+from gtsearch.analysis import asked, stats, style
 from gtsearch.analysis.members import BASE, of_report, rows_of
 from gtsearch.analysis.stats import floats
 from gtsearch.results import Results
@@ -69,7 +69,7 @@ def gather(results: Results) -> pd.DataFrame:
     One row a member and variation: variation, changes (in words), kind (`method`, or `weak` and `pipelines`, which
     are counts and no members), name (of the method), seeds, reached (of counts), run_id, seed, status, epochs,
     epochs_to_goal, and of the method's median over all its seeds median, median_low, median_high, as the summary has
-    them. A method without a member has one row that says so.
+    them, and cap, the most epochs that it allowed. A method without a member has one row that says so.
     """
     variations = results.summary["variations"] or {}
     weak_varied = any(path.startswith(_WEAK) for entry in variations.values() for path in entry["changes"])
@@ -81,12 +81,15 @@ def gather(results: Results) -> pd.DataFrame:
         claims["seeds"] = pd.array([record["seeds"] for record in summary["methods"].values()], dtype="Int64")
         medians = [_median(record["epochs_to_goal"]) for record in summary["methods"].values()]
         claims[list(_MEDIAN)] = pd.DataFrame(medians, columns=list(_MEDIAN), dtype="Float64")
+        most = asked.target_epochs(results, entry["changes"])
+        caps = [record.get("cap_epochs") or most for record in summary["methods"].values()]
+        claims["cap"] = pd.array(caps, dtype="Float64")
         own = claims.merge(members.drop(columns="seeds"), on="name", how="left").assign(kind="method")
         counts = pd.DataFrame(_counts(summary["weak"]) if weak_varied else [])
         block = pd.concat([part for part in (counts, own) if len(part)], ignore_index=True) if len(own) else counts
         blocks.append(block.assign(variation=variation, changes=_in_words(entry["changes"])))
     keys = ["variation", "changes", "kind", "name", "seeds", "reached", "run_id", "seed", "status", "epochs"]
-    keys += ["epochs_to_goal", *_MEDIAN]
+    keys += ["epochs_to_goal", *_MEDIAN, "cap"]
     made = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame()
     return made.reindex(columns=keys)
 
@@ -137,8 +140,8 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         variation, changes, kind, name, reached of seeds with Wilson's interval (low, high); the Kaplan-Meier median
-        of the epochs to the goal and its interval (null where unknown or censored), cap (the most epochs any member
-        was given); against the first variation: pairs (seeds on which both reach the goal), the median difference in
+        of the epochs to the goal and its interval (null where unknown or censored), cap (the most epochs of a member
+        that did not get there; where all did, what they were allowed); against the first variation: pairs (seeds on which both reach the goal), the median difference in
         epochs over them with its interval, lost and won (seeds that only the first, only this one takes to the goal)
         and McNemar's exact p; null where both are the very same runs. A seed without a member (a pipeline that gave
         no embedding) did not reach the goal.
@@ -179,8 +182,17 @@ def _row(own: pd.DataFrame) -> dict[str, Any]:
         | {"reached": int(there.sum()), "seeds": seeds}
         | _rate(int(there.sum()), seeds)
         | known
-        | {"cap": float(members["epochs"].max()) if members["epochs"].notna().any() else None}
+        | {"cap": _cap(own, members)}
     )
+
+
+def _cap(own: pd.DataFrame, members: pd.DataFrame) -> float | None:
+    """Those that get there run on to twice their goal: their epochs say nothing of the cap."""
+    given_up = members.loc[members["status"] != "cleared", "epochs"].dropna()
+    if len(given_up):
+        return float(given_up.max())
+    allowed = own["cap"].dropna() if "cap" in own else given_up
+    return float(allowed.max()) if len(allowed) else None
 
 
 def _rate(reached: int, seeds: int) -> dict[str, float]:
@@ -300,7 +312,8 @@ def _draw_shares(ax: Axes, shown: pd.DataFrame, y: Sequence[float]) -> None:
 
 
 def _draw_epochs(ax: Axes, shown: pd.DataFrame, y: Sequence[float]) -> None:
-    known = [v for column in ("median", "median_low", "median_high", "cap") for v in floats(shown[column].dropna())]
+    unseen = shown[shown["median"].isna() | shown["median_high"].isna()]
+    known = [*floats(unseen["cap"].dropna()), *(v for column in _MEDIAN for v in floats(shown[column].dropna()))]
     positive = [v for v in known if v > 0]
     edge = max(positive, default=1.0)
     for row, at in zip(stats.records(shown), y, strict=True):

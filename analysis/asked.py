@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,18 @@ def question(results: Results) -> dict[str, Any]:
         "target.goal": asked["target"]["goal"],
     }
     return {f"{path}.{key}": value for path, part in parts.items() for key, value in part.items()}
+
+
+def value(results: Results, path: str) -> Any:
+    """What the experiment holds at a YAML path (`task.p`); None where there is nothing."""
+    found: Any = experiment(results)
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def target_epochs(results: Results, changes: Mapping[str, Any]) -> int | None:
+    """The most epochs a target is given, under a variation's changes; None where it is not written."""
+    path = "target.budget.max_epochs"
+    most = changes.get(path, value(results, path))
+    return most if isinstance(most, int) else None

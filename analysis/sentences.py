@@ -67,6 +67,14 @@ def answer(summary: Json) -> dict[str, str]:
             f"{style.k_of_n(k, n)} fresh pipelines ({_AT_95}: {style.rate_interval(pays['pipelines_interval'])})"
             f"{seeds}{_saving(pays)}",
         }
+    if not screened and summary["judge"] == "none" and clears is not None:
+        return _unjudged(summary)
+    if not screened and summary["judge"] == "none":
+        return {
+            "model": "",
+            "verdict": "No weak model was trained to its end",
+            "evidence": "Neither an accuracy nor the target was asked to judge; the table below says how far each came.",
+        }
     if not screened:
         return {
             "model": "",
@@ -96,6 +104,37 @@ def answer(summary: Json) -> dict[str, str]:
     }
 
 
+def _unjudged(summary: Json) -> dict[str, str]:
+    """The answer where nothing was asked of the weak model, neither an accuracy nor what it does for the target."""
+    clears = summary["weak"]["clears"]
+    carried = _carried(summary["methods"])
+    return {
+        "model": clears["architecture"],
+        "verdict": f"was {trained(summary['weak'], clears)}",
+        "evidence": f"{style.count(clears['params'])} parameters. Nothing judged it, neither an accuracy nor the target."
+        + (f" Its embedding takes the target to its goal on {carried}." if carried else ""),
+    }
+
+
+def trained(weak: Json, clears: Json) -> str:
+    """How long a weak model of which no accuracy was asked trained: `trained 100 epochs without a threshold`."""
+    each = next((r["flops_per_epoch"] for r in weak["ladder"] if r["architecture"] == clears["architecture"]), None)
+    spent = clears["train_flops"]
+    if spent is None or not each:
+        return "trained without a threshold"
+    epochs = round(spent / each)
+    return f"trained {style.count(epochs)} epoch{'' if epochs == 1 else 's'} without a threshold"
+
+
+def _carried(methods: Json) -> str:
+    """On how many pipelines transfer takes the target to its goal; empty where it is not among the methods."""
+    record = methods.get("transfer")
+    if record is None:
+        return ""
+    reach = style.k_of_n(record["reached"], record["seeds"])
+    return f"{reach} fresh pipelines ({_AT_95}: {style.rate_interval(record['interval'])})"
+
+
 def _fastest(methods: Json) -> dict[str, str]:
     """The answer of an experiment that compares methods alone."""
     order = stats.by_speed(methods)
@@ -114,13 +153,21 @@ def _fastest(methods: Json) -> dict[str, str]:
     if len(order) == 1:
         others = " No other method takes half of its seeds there." if len(methods) > 1 else ""
         return {"model": first, "verdict": "is the fastest to the goal", "evidence": evidence + others}
-    second = methods[order[1]]
-    ratio = style.number(second["flops_to_goal"]["median"] / record["flops_to_goal"]["median"])
-    evidence += f" The next, {order[1]}, takes {ratio} times as much: {took(second, 'flops')}."
+    second_name, second = order[1], methods[order[1]]
+    ratio = second["flops_to_goal"]["median"] / record["flops_to_goal"]["median"]
+    if ratio < stats.LEVEL:
+        return {
+            "model": first,
+            "verdict": f"and {second_name} are level",
+            "evidence": f"{evidence} {second_name} takes {took(second, 'flops')}.",
+        }
+    evidence += f" The next, {second_name}, takes {style.number(ratio)} times as much: {took(second, 'flops')}."
     apart = stats.told_apart(record, second)
     return {
         "model": first,
-        "verdict": "is the fastest to the goal" if apart else f"has the least median, and is not told from {order[1]}",
+        "verdict": "is the fastest to the goal"
+        if apart
+        else f"has the least median, and is not told from {second_name}",
         "evidence": evidence if apart else f"{evidence} Their intervals ({_AT_95}) meet.",
     }
 
@@ -213,7 +260,8 @@ def bracket(summary: Json) -> list[dict[str, Any]]:
     first_open = min((place[entry["architecture"]] for entry in undecided), default=len(place))
     below = [entry for entry in weak["excluded"] if place[entry["architecture"]] < first_open]
     between = len(weak["excluded"]) - len(below)
-    minimal = bool(winner) and not undecided and winner.get("minimal", True)
+    asked_for = summary["threshold"] is not None or summary["judge"] != "none"
+    minimal = asked_for and bool(winner) and not undecided and winner.get("minimal", True)
     return [
         {
             "kind": "excluded",
@@ -238,20 +286,25 @@ def bracket(summary: Json) -> list[dict[str, Any]]:
         {
             "kind": "certified",
             "model": named(winner) if winner else "nothing",
-            "details": [_certified(weak, summary["threshold"] is not None)],
+            "details": [_certified(summary)],
             "more": f"{weak['withdrawn']} before it failed on fresh seeds, and withdrawn" if weak["withdrawn"] else "",
         },
     ]
 
 
-def _certified(weak: Json, screened: bool) -> str:
-    if weak["pays"]:
-        return f"pays on {style.k_of_n(weak['pays']['transferred'], weak['pays']['pipelines'])} fresh pipelines"
-    if weak["clears"]:
-        if not screened:
-            return "trains to its end; no accuracy was asked for, and none was seen to pay"
-        return f"clears on {style.k_of_n(weak['clears']['cleared'], weak['clears']['seeds'])} fresh seeds"
-    return "no architecture passed"
+def _certified(summary: Json) -> str:
+    pays, clears = summary["weak"]["pays"], summary["weak"]["clears"]
+    if pays:
+        return f"pays on {style.k_of_n(pays['transferred'], pays['pipelines'])} fresh pipelines"
+    if clears is None:
+        return "no architecture passed"
+    if summary["threshold"] is not None:
+        return f"clears on {style.k_of_n(clears['cleared'], clears['seeds'])} fresh seeds"
+    if summary["judge"] == "none":
+        carried = _carried(summary["methods"])
+        takes = f"; takes the target to its goal on {carried}" if carried else ""
+        return f"{trained(summary['weak'], clears)}; nothing judged it{takes}"
+    return "trains to its end; no accuracy was asked for, and none was seen to pay"
 
 
 def named(entry: Json) -> str:

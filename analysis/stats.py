@@ -26,6 +26,9 @@ UNITS = {"epochs": "epochs", "seconds": "train_seconds", "flops": "train_flops"}
 
 RESAMPLES = 1000
 
+LEVEL = 1.05
+"""Two medians that are less than this times apart are called level: with one decimal the ratio would read 1.0."""
+
 
 def wilson(k: int, n: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval of a rate of which k of n were seen (Wilson 1927). (0, 1) where n is 0."""
@@ -158,6 +161,32 @@ def paired_difference(ours: npt.ArrayLike, theirs: npt.ArrayLike, seed: int = 0)
         return None, (None, None)
     interval = bootstrap_interval(differences, lambda sample: float(np.median(sample)), seed=seed)
     return float(np.median(differences)), interval
+
+
+def log_slope(points: Sequence[tuple[float, npt.ArrayLike]], seed: int = 0) -> tuple[float | None, OpenInterval]:
+    """The slope of the medians in a plot of both logarithms, and its percentile bootstrap interval over members.
+
+    Args:
+        points: at each x the values [n_i] of its members. Members are drawn again at every x by itself.
+        seed: of the bootstrap.
+
+    Returns:
+        slope: by least squares. None for fewer than three different x (a line meets any two), or where a number is
+            not positive and finite.
+        interval: at 95 %; (None, None) without a slope, or where no x has two members.
+    """
+    x = np.array([at for at, _ in points], dtype=np.float64)
+    values = [np.asarray(own, dtype=np.float64) for _, own in points]
+    numbers = np.concatenate([x, *values]) if points else x
+    if len(set(x.tolist())) < 3 or not all(map(len, values)) or not (np.isfinite(numbers) & (numbers > 0)).all():
+        return None, (None, None)
+    slope = float(np.polyfit(np.log(x), np.log([np.median(own) for own in values]), 1)[0])
+    if max(map(len, values)) < 2:
+        return slope, (None, None)
+    random = np.random.default_rng(seed)
+    medians = [np.median(own[random.integers(len(own), size=(RESAMPLES, len(own)))], axis=1) for own in values]
+    slopes = np.polyfit(np.log(x), np.log(np.array(medians)), 1)[0]
+    return slope, _percentiles(slopes.tolist(), 0.95)
 
 
 def by_speed(methods: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from gtsearch.analysis import ablation, asked, ladder, sentences, stats, style, tradeoff
+from gtsearch.analysis import ablation, asked, ladder, measured, sentences, stats, style, tradeoff
 from gtsearch.results import TOTAL, Results
 
 _LONG = 15  # architectures; a longer ladder starts folded
@@ -36,7 +36,7 @@ class Table:
 
 def of_run(results: Results) -> list[Table]:
     """Every table of one run, in the order of the page; some may have no rows."""
-    parts = [_methods(results.summary), _ablations(results), _ladder(results), _tradeoff(results)]
+    parts = [_methods(results.summary), _ablations(results), _varied(results), _ladder(results), _tradeoff(results)]
     return [*parts, _ledger(results.ledger)]
 
 
@@ -129,6 +129,42 @@ def _ablations(results: Results) -> Table:
         "differences over the seeds on which both reach the goal (pairs), with a bootstrap interval. p: McNemar's "
         "exact test of whether as many seeds reach the goal; it is not corrected for how many variations there are.",
         words=(0, 1, 2),
+        folded=len(rows) > _FEW_ABLATIONS,
+    )
+
+
+def _varied(results: Results) -> Table:
+    """What was measured under every variation: a row each, a column a measure and method that has a number."""
+    varied = results.summary["variations"] or {}
+    names = ["epochs", "time_gap", "weak_accuracy", *measured.probed(results), "final_accuracy"]
+    members = {name: measured.members_of(results, name) for name in varied}
+    cells = {
+        (variation, name, one.who): one
+        for variation, own in members.items()
+        for name in names
+        for one in measured.measure(own, name)
+    }
+    known = {(name, who) for (_, name, who), one in cells.items() if one.median is not None}
+    whose = sorted({who for _, who in known}, key=lambda who: (who == measured.WEAK, style.place(who)))
+    columns = [(name, who) for name in names for who in whose if (name, who) in known]
+    rows = [
+        [
+            variation,
+            *(
+                measured.spread(cells[key], name) if (key := (variation, name, who)) in cells else ""
+                for name, who in columns
+            ),
+        ]
+        for variation in varied
+    ]
+    head = [measured.label(name) + ("" if name == "weak_accuracy" else f", {who}") for name, who in columns]
+    return Table(
+        "What varied, measured",
+        ["variation", *head],
+        rows if columns else [],
+        "Medians over report members with a 95 % bootstrap interval; of a time that some never saw the end of, the "
+        "Kaplan-Meier median (a dash: half of them did not). Of a probe's number it is the last value that was read; "
+        "`weak`: of the weak model.",
         folded=len(rows) > _FEW_ABLATIONS,
     )
 

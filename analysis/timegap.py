@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -60,18 +61,27 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame(columns=_COLUMNS)
 
 
+def waits(own: pd.DataFrame) -> tuple[stats.Floats, npt.NDArray[np.bool_]]:
+    """The time gap of each member of `own` and whether it was seen to end, both [n].
+
+    Without a gap a member is censored: still waiting when it was stopped. One that never fitted its training set
+    would wait for ever, and so would a run whose loss or process broke.
+    """
+    gap = (own["epoch_val_95"] - own["epoch_train_95"]).astype("Float64")
+    spent = (own["epochs"] - own["epoch_train_95"]).astype("Float64")
+    reached = gap.notna().to_numpy(dtype=bool)
+    broken = own["status"].isin(["diverged", "failed"]).to_numpy(dtype=bool)
+    waited = np.where(broken, math.inf, np.nan_to_num(floats(spent), nan=math.inf))
+    return np.where(reached, floats(gap), waited), reached
+
+
 def _block(own: pd.DataFrame) -> pd.DataFrame:
     gap = (own["epoch_val_95"] - own["epoch_train_95"]).astype("Float64")
     spent = (own["epochs"] - own["epoch_train_95"]).astype("Float64")
     seeds = int(own["seeds"].iloc[0]) if own["seeds"].notna().all() else len(own)
-    reached = gap.notna().to_numpy(dtype=bool)
-    # Without a gap: still waiting when it was stopped; one that never fitted its training set would wait for ever, and
-    # so would a seed that gave no member, and a run whose loss or process broke.
-    broken = own["status"].isin(["diverged", "failed"]).to_numpy(dtype=bool)
-    waited = np.where(broken, math.inf, np.nan_to_num(floats(spent), nan=math.inf))
-    missing = max(0, seeds - len(own))
-    times = np.append(np.where(reached, floats(gap), waited), [math.inf] * missing)
-    there = np.append(reached, [False] * missing)
+    times, reached = waits(own)
+    missing = max(0, seeds - len(own))  # seeds that gave no member never get there
+    times, there = np.append(times, [math.inf] * missing), np.append(reached, [False] * missing)
     low, high = stats.km_median_interval(times, there)
     block = pd.DataFrame({"method": own["method"], "run_id": own["run_id"], "gap": gap, "spent": spent})
     block = block.assign(reached=int(reached.sum()), seeds=seeds)

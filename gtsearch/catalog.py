@@ -82,6 +82,7 @@ FIGURES: dict[str, str] = {
     "ablation": "gtsearch.analysis.ablation",
     "timegap": "gtsearch.analysis.timegap",
     "probes": "gtsearch.analysis.probes",
+    "sweep": "gtsearch.analysis.sweep",
     "embedding": "gtsearch.analysis.embedding",
 }
 MENUS: Mapping[str, dict[str, str]] = {

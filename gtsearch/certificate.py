@@ -298,7 +298,10 @@ def _pays(policy: Policy, ladder: Ladder, confirmation: Confirmation) -> Json:
     total = float(np.median(confirmation.totals))
     claim = _candidate(confirmation.candidate, tries)
     if certified is not None:
-        claim["run_id"] = certified["weak_run_id"]
+        made = {p.weak_rows[-1]["run_id"] for p in confirmation.pipelines if p.weak_rows}
+        chain = {row["run_id"]: p.weak_rows[-1]["run_id"] for p in confirmation.pipelines for row in p.chain}
+        handed = certified["weak_run_id"]
+        claim |= {"run_id": handed if handed in made else chain[handed], "handed_run_id": handed}
     return claim | {
         "transferred": k,
         "pipelines": n,
@@ -439,8 +442,9 @@ def _is_search(confirmation: Confirmation, trials: pd.DataFrame) -> pd.Series[bo
     """What finding the weak model took beside transfer's own tuning: the ladder, the gate, weak runs of the judge,
     work that turned out not to be needed, and the pipelines of winners that were withdrawn."""
     ran = [row["run_id"] for row in confirmation.rows if row is not None]
-    ran += [row["run_id"] for pipeline in confirmation.pipelines for row in pipeline.weak_rows]
-    withdrawn = (trials["role"] == "report") & trials["method"].isin(["weak", "transfer"]) & ~trials["run_id"].isin(ran)
+    ran += [row["run_id"] for pipeline in confirmation.pipelines for row in (*pipeline.weak_rows, *pipeline.chain)]
+    searched = trials["method"].isin(["weak", "growth", "transfer"])
+    withdrawn = (trials["role"] == "report") & searched & ~trials["run_id"].isin(ran)
     weak = (trials["stage"] == "weak") & trials["purpose"].isin(["weak_search", "weak_gate", "probe"])
     return weak | withdrawn | (trials["purpose"] == "cancelled")
 
@@ -458,7 +462,8 @@ def _warnings(spec: Spec, policy: Policy) -> list[str]:
             f"scratch is censored: no more than half of its report seeds reach the goal in "
             f"{spec.target.budget.max_epochs} epochs, so every speed-up is a lower bound"
         )
-    failed = sum(row["status"] == "failed" for row in policy.board.rows.values())
+    counted = policy.board.counted
+    failed = sum(row["status"] == "failed" for run_id, row in policy.board.rows.items() if run_id in counted)
     if failed:
         warnings.append(f"{failed} members crashed or were lost; their rows say why")
     return warnings

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gtsearch.analysis import stats
+from gtsearch.analysis import sentences, stats
 from gtsearch.progress import duration
 
 if TYPE_CHECKING:
@@ -62,12 +62,13 @@ def _weak(summary: Json) -> Iterator[str]:
     if weak is None:
         return
     if summary["threshold"] is None:
-        yield from _unscreened(weak)
+        yield from _unscreened(summary)
     else:
         yield from _screened(weak, _threshold(summary["threshold"]), summary["judge"] == "target")
     if weak["withdrawn"]:
         yield f"withdrawn: {weak['withdrawn']} that had passed and then failed on fresh seeds"
-    bracket = " · ".join(filter(None, (_undecided(weak["undecided"]), _excluded(weak["excluded"]))))
+    judged = summary["threshold"] is None
+    bracket = " · ".join(filter(None, (_undecided(weak["undecided"], judged), _excluded(weak["excluded"], judged))))
     if bracket:
         yield bracket
 
@@ -94,16 +95,27 @@ def _screened(weak: Json, threshold: str, judged: bool) -> Iterator[str]:
         yield f"nothing clears {threshold}: {_best_of(weak['ladder'])}"
 
 
-def _unscreened(weak: Json) -> Iterator[str]:
+def _unscreened(summary: Json) -> Iterator[str]:
     """No accuracy was asked of the weak model: every one that trains to its end counts as clear."""
+    weak = summary["weak"]
     pays, clears = weak["pays"], weak["clears"]
     if pays:
         yield f"{_model(pays)} · {_pays_on(pays)}; no accuracy was asked of it"
+    elif clears and summary["judge"] == "none":  # nobody judged: what was asked for is all there is to say
+        reached = _carried(summary["methods"])
+        takes = f"; its embedding takes the target to its goal on {reached}" if reached else ""
+        yield f"{_model(clears)} · {sentences.trained(weak, clears)}{takes}"
     elif clears:
         why = _why_not(weak["ladder"], clears["architecture"])
         yield f"nothing that was tried pays for the target{why and f'; the smallest: {why}'}"
     else:
         yield f"nothing trained to its end: {_best_of(weak['ladder'])}"
+
+
+def _carried(methods: Json) -> str:
+    """On how many pipelines transfer takes the target to its goal; empty where it was not among the methods."""
+    record = methods.get("transfer")
+    return "" if record is None else f"{record['reached']} of {record['seeds']} fresh pipelines"
 
 
 def _pays_on(pays: Json) -> str:
@@ -141,26 +153,35 @@ def _best_of(ladder: Sequence[Json]) -> str:
     )
 
 
-def _undecided(entries: Sequence[Json]) -> str:
+def _undecided(entries: Sequence[Json], judged: bool) -> str:
     if not entries:
         return ""
-    named = [f"{entry['architecture']} ({_gate(entry)})" for entry in entries[:NAMED]]
+    named = [f"{entry['architecture']} ({_gate(entry, judged)})" for entry in entries[:NAMED]]
     return f"undecided: {', '.join(named)}{_more(len(entries) - NAMED)}"
 
 
-def _excluded(entries: Sequence[Json]) -> str:
+def _excluded(entries: Sequence[Json], judged: bool) -> str:
     if not entries:
         return ""
     largest = entries[-1]
-    at_best = _gate(largest) if largest["best_cleared"] is None else f"at best {_gate(largest)}"
+    told = _gate(largest, judged)
+    at_best = f"at best {told}" if largest["best_cleared"] is not None and not judged else told
     return (
         f"excluded: {largest['architecture']} ({largest['configs']} {_plural('config', largest['configs'])}, {at_best})"
         f"{_more(len(entries) - 1)}"
     )
 
 
-def _gate(entry: Json) -> str:
-    """How far an architecture got at the gate, or with what it never came there."""
+def _gate(entry: Json, judged: bool) -> str:
+    """How far an architecture got at the gate, or with what it never came there.
+
+    `judged`: no accuracy was asked for, and the counts are what the judge saw: embeddings that carry the target.
+    """
+    if judged:
+        if not entry["gate_seeds"]:
+            return "the target was not asked"
+        carry = "carries" if entry["gate_seeds"] == 1 else "carry"
+        return f"{entry['best_cleared']} of {entry['gate_seeds']} {carry} the target"
     if entry["best_cleared"] is not None:
         return f"{entry['best_cleared']} of {entry['gate_seeds']}"
     return "none at the gate" if entry["best_val_accuracy"] is None else f"up to {_share(entry['best_val_accuracy'])}"
@@ -201,6 +222,8 @@ def _fastest(methods: Json) -> str:
         return f"{order[0]} is the only one that takes half its seeds there"
     second = methods[order[1]]
     ratio = second["flops_to_goal"]["median"] / first["flops_to_goal"]["median"]
+    if ratio < stats.LEVEL:
+        return f"{order[0]} and {order[1]} are level, in FLOPs"
     if stats.told_apart(first, second):
         return f"{order[0]} is the fastest: {ratio:.1f} times faster than {order[1]}, in FLOPs"
     return f"{order[0]} has the least median, {ratio:.1f} times below {order[1]}, in FLOPs; their intervals meet"
@@ -232,9 +255,17 @@ def _time(method: Json, goal: str) -> str:
 
 
 def _speedup(speedup: Json) -> str:
-    ends = {"target": "than scratch", "with_weak": "with the weak model", "with_search": "with every search"}
+    ends = {"target": "scratch", "with_weak": "with the weak model", "with_search": "with every search"}
     known = {end: speedup[key] for key, end in ends.items() if speedup[key]["value"] is not None}
-    return f"transfer is {' · '.join(f'{_times(**r)} {end}' for end, r in known.items())}, in FLOPs" if known else ""
+    return f"transfer is {' · '.join(_compared(end, **r) for end, r in known.items())}, in FLOPs" if known else ""
+
+
+def _compared(end: str, value: float, lower_bound: bool) -> str:
+    """`3.0 times faster than scratch`, `as fast as scratch`; of the others the whole cost is compared."""
+    level = not lower_bound and 1 / stats.LEVEL < value < stats.LEVEL
+    if end == "scratch":
+        return "as fast as scratch" if level else f"{_times(value, lower_bound)} than scratch"
+    return f"{'as fast' if level else _times(value, lower_bound)} {end}"
 
 
 def _times(value: float, lower_bound: bool) -> str:

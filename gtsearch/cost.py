@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gtsearch.catalog import load
 from gtsearch.methods.base import Given, Method
-from gtsearch.models.base import Model, Sizes
+from gtsearch.models.base import FactorisedEmbedding, Model, Sizes
 from gtsearch.tasks.base import Task
 
 
 @dataclass(frozen=True)
 class Cost:
-    """`params`: trained numbers. `flops_per_epoch`: one full-batch forward and backward pass (matrix products)."""
+    """What training costs.
+
+    Attributes:
+        params: trained numbers.
+        flops_per_epoch: one full-batch forward and backward pass (matrix products).
+        merged_flops_per_epoch: the same once A and B are one table; None where they never become one.
+    """
 
     params: int
     flops_per_epoch: int
+    merged_flops_per_epoch: int | None = None
 
 
-def measure(module: Model, task: Task, loss: str | None = None) -> Cost:
+def measure(module: Model, task: Task, loss: str | None = None, frozen: Collection[str] = ()) -> Cost:
     """Counts one training epoch of `module` on `task`, on meta tensors: nothing is computed.
 
     FLOPs are those of matrix products, two a multiply-add, forward and backward, as
@@ -30,24 +38,38 @@ def measure(module: Model, task: Task, loss: str | None = None) -> Cost:
 
     Args:
         loss: a name on the menu; default: the task's own.
+        frozen: names of parameters that are held, beside the module's own. Their gradients are worked out and paid
+            for all the same, as in training.
     """
     shadow = copy.deepcopy(module).to("meta")
     part = task.blank(task.part_sizes[0], "meta")
     with FlopCounterMode(display=False) as counter:
         load("loss", loss or task.default_loss)(shadow(part.x), part.y).backward()
-    trained = (p for name, p in module.named_parameters() if name not in module.frozen_parameters)
+    held = {*module.frozen_parameters, *frozen}
+    trained = (p for name, p in module.named_parameters() if name not in held)
     return Cost(sum(p.numel() for p in trained), counter.get_total_flops())
 
 
 def of_start(sizes: Sizes, task: Task, method: Method, d_weak: int | None, loss: str | None = None) -> Cost:
-    """The cost of a target that starts by `method`, given an embedding of width `d_weak` where it needs one."""
-    E_W = torch.zeros(task.d_vocab, d_weak) if d_weak is not None else None
-    module = method.sizes(sizes, task).module(task)
-    method.start(module, Given(task, task.blank(task.part_sizes[0], "cpu"), "", {}, torch.Generator(), E_W))
-    return measure(module, task, loss)
+    """The cost of a target that starts by `method`, given an embedding of width `d_weak` where it needs one.
+
+    `params` are those it starts with. Shapes alone matter, so all is done on meta tensors: a target may be 80,000 x
+    2048, and the process that asks trains nothing.
+    """
+    fitted = method.sizes(sizes, task)
+    E_W = torch.empty(task.d_vocab, d_weak, device="meta") if d_weak is not None else None
+    with torch.device("meta"):
+        module = fitted.module(task)
+    method.start(module, Given(task, task.blank(task.part_sizes[0], "meta"), "", {}, torch.Generator(), E_W))
+    start = measure(module, task, loss, method.frozen_parameters)
+    if method.merges_at is None or not isinstance(module.embedding, FactorisedEmbedding):
+        return start
+    module.embedding = module.embedding.merge()
+    return replace(start, merged_flops_per_epoch=measure(module, task, loss).flops_per_epoch)
 
 
 def of_architecture(sizes: Sizes, task: Task, loss: str | None = None) -> Cost:
     """The cost of a plain model of these sizes, as the weak stage trains it."""
     with torch.device("meta"):
-        return measure(sizes.module(task), task, loss)
+        module = sizes.module(task)
+    return measure(module, task, loss)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gtsearch.errors import EmbeddingError
 from gtsearch.identity import canonical
-from gtsearch.tasks.base import SPLIT_FIELDS
+from gtsearch.tasks.base import SPLIT_FIELDS, Splits
 
 SCHEMA = 1
 _LAYER = "layer."
@@ -53,13 +53,7 @@ def read(path: Path, sha256: str | None = None) -> tuple[Tensor, dict[str, Tenso
     Raises:
         EmbeddingError: the file is missing, damaged, not gtsearch's, or not the one `sha256` names.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise EmbeddingError(f"cannot read the embedding {path}: {error.strerror}") from None
-    found = hashlib.sha256(data).hexdigest()
-    if sha256 is not None and found != sha256:
-        raise EmbeddingError(f"the embedding {path} was changed: its sha256 is {found[:12]}..., not {sha256[:12]}...")
+    content(path, sha256)
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["gtsearch"])
@@ -70,6 +64,25 @@ def read(path: Path, sha256: str | None = None) -> tuple[Tensor, dict[str, Tenso
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
         raise EmbeddingError(f"the embedding {path} is not of schema {SCHEMA}, the one this gtsearch reads")
     return E_W, layers, header
+
+
+def content(path: Path, sha256: str | None = None) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        EmbeddingError: it is missing, or not the one `sha256` names.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EmbeddingError(f"cannot read the embedding {path}: {error.strerror}") from None
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise EmbeddingError(
+            f"the embedding {path} was changed: its sha256 is {found[:12]}..., not {sha256[:12]}...; restore it, or "
+            "start a run anew"
+        )
+    return data
 
 
 def refuse_leak(header: Mapping[str, Any], task: Mapping[str, Any], train_sha256: str) -> None:
@@ -83,7 +96,7 @@ def refuse_leak(header: Mapping[str, Any], task: Mapping[str, Any], train_sha256
     Raises:
         EmbeddingError: same task (whatever share of it is trained on), another training set.
     """
-    if _examples(header.get("task") or {}) == _examples(task) and header.get("train_sha256") != train_sha256:
+    if same_examples(header.get("task") or {}, task) and header.get("train_sha256") != train_sha256:
         raise EmbeddingError(
             f"the embedding of {header.get('run_id')} was trained on another split of this task "
             f"(training set {str(header.get('train_sha256'))[:12]}..., the target's is {train_sha256[:12]}...): "
@@ -91,9 +104,38 @@ def refuse_leak(header: Mapping[str, Any], task: Mapping[str, Any], train_sha256
         )
 
 
+def same_examples(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two task identities (`Task.identity()`, or one out of a header) name the same examples, however those
+    are split and wherever they lie."""
+    return _examples(one) == _examples(other)
+
+
 def _examples(task: Mapping[str, Any]) -> str:
-    """Says which examples a task has, however they are split; as text, because JSON has no tuples."""
+    """Says which examples a task has; as text, because JSON has no tuples."""
     return canonical({key: value for key, value in task.items() if key not in SPLIT_FIELDS})
+
+
+def shared_answers(source: Splits, target: Splits) -> float:
+    """How much a source's training examples tell of the answers a target is validated and tested by.
+
+    Returns:
+        Of the source's training inputs that are among the target's validation or test inputs, the share that have the
+        same label there, in [0, 1]; 0 where no input is shared.
+    """
+    answers = {}
+    for part in (target.validation, target.test):
+        answers |= dict(zip(_rows(part.x), part.y.tolist(), strict=True))
+    pairs = [
+        (label, answers[row])
+        for row, label in zip(_rows(source.train.x), source.train.y.tolist(), strict=True)
+        if row in answers
+    ]
+    return sum(label == answer for label, answer in pairs) / len(pairs) if pairs else 0.0
+
+
+def _rows(x: Tensor) -> list[bytes]:
+    """One key a row of x [n, columns]."""
+    return [row.tobytes() for row in x.numpy()]
 
 
 def norm(E: Tensor) -> float:

@@ -21,10 +21,9 @@ from typing import Any
 
 import torch
 
-from gtsearch import catalog, certificate, cost, narrative, results
+from gtsearch import certificate, narrative, results
 from gtsearch.closing import closing_lines
 from gtsearch.errors import GtsearchError, ResourcesError, ResultsError
-from gtsearch.identity import canonical
 from gtsearch.journal import Journal
 from gtsearch.plans import ablation_for
 from gtsearch.progress import Display
@@ -132,7 +131,6 @@ class Conductor:
         self._asked: Job | Answer | None = None
         self._told: set[str] = set()
         self._shown = 0.0
-        self._flops: dict[str, int] = {}
         policy.tell(rows)
         journal.add(rows)
 
@@ -159,7 +157,7 @@ class Conductor:
             return None
         self.jobs[job.id] = job
         self.show(now=False)
-        return self._to_json(job)
+        return job.to_json()
 
     def take(self, job_id: str, rows: list[Row], progress: list[dict[str, Any]]) -> None:
         self.progress.update({entry["run_id"]: entry for entry in progress})
@@ -180,7 +178,7 @@ class Conductor:
             return
         if error is None and not self.is_over() and not self.policy.should_stop(job):
             error = "the job ended without a row"  # somebody still waits for it
-        info = self._to_json(job)
+        info = job.to_json()
         left = {member.run_id for member in self.policy.ended(job.id)}
         known = [static_row(info, m) | self._unknown() for m in info["members"] if m["run_id"] in left]
         started = [(row, self.progress.pop(row["run_id"], None)) for row in known]
@@ -222,18 +220,6 @@ class Conductor:
         except Exception as error:
             self.error = self.error or error
             return otherwise
-
-    def _to_json(self, job: Job) -> dict[str, Any]:
-        training, identity = job.training, dict(job.members[0].task)
-        if training.method is None:
-            return job.to_json(job.architecture.flops_per_epoch)
-        key = canonical([training.method, training.loss, identity, job.architecture.identity, job.d_weak])
-        if key not in self._flops:
-            start = catalog.load("method", training.method["name"])(**training.method)
-            task = catalog.load("task", identity["name"])(**identity)
-            measured = cost.of_start(job.architecture.sizes, task, start, job.d_weak, training.loss)
-            self._flops[key] = measured.flops_per_epoch
-        return job.to_json(self._flops[key])
 
     def _unknown(self) -> dict[str, Any]:
         return {"device": None, "host": None, "threads": None, "dtype": None}

@@ -38,6 +38,9 @@ NEEDED_HYPERPARAMETERS = ("lr", "weight_decay", "init_scale")
 _MAY_BE_ZERO = ("weight_decay", "grokfast_lambda")
 _BELOW_ONE = ("grokfast_alpha",)
 _MOST_ARCHITECTURES = 10_000
+LOOKS = 100
+"""How many evaluations of a run `above_chance` allows for: 1000 epochs of 10 each, as by default. A fixed number, so
+that the threshold does not move with the length of a run."""
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Accuracy = Annotated[float, Field(gt=0, lt=1)]
@@ -180,7 +183,7 @@ def _hyperparameters(of_methods: bool) -> Callable[[Any], dict[str, Domain]]:
         tune, found = {}, []
         for name, domain in value.items():
             try:
-                tune[name] = _hyperparameter(name, domain, known)
+                tune[name] = hyperparameter(name, domain, known)
             except ValueError as error:
                 found.append(Problem((str(name),), str(error)))
         found += [
@@ -199,7 +202,12 @@ def hyperparameters_of_methods() -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for method in METHODS for name in load("method", method).searches))
 
 
-def _hyperparameter(name: str, value: Any, known: tuple[str, ...]) -> Domain:
+def hyperparameter(name: str, value: Any, known: tuple[str, ...]) -> Domain:
+    """The domain of a hyperparameter, as it stands in the YAML.
+
+    Raises:
+        ValueError: it is none of `known`, or goes where it cannot.
+    """
     if name not in known:
         raise ValueError(no_such("hyperparameter", name, known))
     domain = domains.parse(value)
@@ -243,8 +251,9 @@ GoalAccuracy = Annotated[float | Literal["above_chance"] | None, BeforeValidator
 class GoalSpec(Part):
     """The validation accuracy to reach and hold over `hold` evaluations in a row, one every `evaluate_every` epochs.
 
-    `above_chance`: the least that guessing would reach with a probability below 1 in 1000. `none`: there is nothing to
-    reach; a run that trains to its end has cleared. A goal that is only a word or a number is its `val_accuracy`.
+    `above_chance`: the least that guessing would reach in any of LOOKS looks with a probability below 1 in 1000.
+    `none`: there is nothing to reach; a run that trains to its end has cleared. A goal that is only a word or a number
+    is its `val_accuracy`.
     """
 
     val_accuracy: GoalAccuracy
@@ -258,7 +267,18 @@ class GoalSpec(Part):
 
     def threshold(self, task: Task) -> float | None:
         """The validation accuracy to reach on `task`, in (0, 1), or None where there is none."""
-        return task.above_chance if self.val_accuracy == "above_chance" else self.val_accuracy
+        return task.above_chance(LOOKS) if self.val_accuracy == "above_chance" else self.val_accuracy
+
+
+def out_of_time(goal: GoalSpec, max_epochs: int, limit: str = "budget.max_epochs") -> Iterator[Problem]:
+    """Why no run of `max_epochs` can hold the goal. `limit`: what the experiment calls that number."""
+    if goal.evaluate_every > max_epochs:
+        rule = f"must be at most {limit}, which is {max_epochs}, not {goal.evaluate_every}"
+        yield Problem(("goal", "evaluate_every"), f"{rule}; evaluate more often")
+    # Epoch 0 and every `evaluate_every`-th count for the goal.
+    elif goal.hold > 1 + max_epochs // goal.evaluate_every:
+        rule = f"{goal.hold} evaluations, one every {goal.evaluate_every} epochs, do not fit in {max_epochs} epochs"
+        yield Problem(("goal", "hold"), f"{rule}; lower it or raise {limit}")
 
 
 def _workers(value: Any) -> Any:

@@ -5,13 +5,17 @@ Entry: `ablation_for`. Nothing is run; what a search will cost is counted on met
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
-from gtsearch import cost
+from gtsearch import catalog, cost
+from gtsearch.identity import canonical
 from gtsearch.models.base import Sizes
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Architecture
 from gtsearch.search.policy import Policy
+from gtsearch.search.target import Price
 from gtsearch.spec import Spec
 from gtsearch.tasks.base import Task
 
@@ -31,7 +35,25 @@ def policy_for(spec: Spec, workers: int = 1, job_members: int | None = None, var
     """The search of one experiment (of one variation, where it has several)."""
     chain = spec.growth.chain if spec.growth else ()
     links = [_architecture(link.model, spec.task, spec.target_loss) for link in chain]
-    return Policy(spec, architectures(spec), target_architecture(spec), workers, job_members, links, variation)
+    target = target_architecture(spec)
+    return Policy(spec, architectures(spec), target, workers, job_members, links, variation, pricing(spec))
+
+
+def pricing(spec: Spec) -> Price:
+    """What an epoch costs by the architecture, the method it starts by, and the width of what it is given."""
+
+    def price(architecture: Architecture, method: Mapping[str, Any] | None, d_weak: int | None) -> int:
+        if method is None:
+            return architecture.flops_per_epoch
+        key = canonical([dict(method), d_weak])
+        if (architecture, key) not in known:
+            start = catalog.load("method", method["name"])(**method)
+            measured = cost.of_start(architecture.sizes, spec.task, start, d_weak, spec.target_loss)
+            known[architecture, key] = measured.flops_per_epoch
+        return known[architecture, key]
+
+    known: dict[tuple[Architecture, str], int] = {}
+    return price
 
 
 def ablation_for(spec: Spec, workers: int = 1, job_members: int | None = None) -> Ablation:

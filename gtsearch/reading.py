@@ -193,9 +193,9 @@ def _mistake(message: str, path: str = "") -> SpecError:
 def _text_of(path: str | Path) -> tuple[str, str]:
     """A name for messages, and the text."""
     file = Path(path)
-    bare = (
-        file.suffix not in (".yaml", ".yml") and not file.is_absolute() and len(file.parts) <= 2 and not file.exists()
-    )
+    # A name without a folder is an experiment that comes along whatever lies here; `paper/fig6a` may be a file too.
+    is_name = file.suffix not in (".yaml", ".yml") and not file.is_absolute() and len(file.parts) <= 2
+    bare = is_name and (len(file.parts) == 1 or not file.exists())
     if bare and file.as_posix() in experiments():
         return f"{file.name}.yaml", text_of(file.as_posix())
     try:

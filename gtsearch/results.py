@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from gtsearch.errors import ResultsError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of everything in a run folder; a reader refuses any other."""
 
 SPEC, ENVIRONMENT, LOG, SUMMARY = "spec.yaml", "environment.json", "members.log", "summary.json"

@@ -36,8 +36,10 @@ from gtsearch.fields import (
     TaskField,
     WeakTune,
     Workers,
+    out_of_time,
 )
 from gtsearch.losses import misfit
+from gtsearch.measures import MEASURES
 from gtsearch.methods.base import Method
 from gtsearch.models.base import Sizes
 from gtsearch.probes.base import Probe
@@ -65,22 +67,17 @@ def _unknown(optimizer: str, loss: str | None) -> Iterator[Problem]:
         yield Problem(("loss",), no_such("loss", loss, LOSSES))
 
 
-def _out_of_time(goal: GoalSpec, max_epochs: int) -> Iterator[Problem]:
-    """Why no run of `max_epochs` can hold the goal."""
-    if goal.evaluate_every > max_epochs:
-        rule = f"must be at most budget.max_epochs, which is {max_epochs}, not {goal.evaluate_every}"
-        yield Problem(("goal", "evaluate_every"), f"{rule}; evaluate more often")
-    # Epoch 0 and every `evaluate_every`-th count for the goal.
-    elif goal.hold > 1 + max_epochs // goal.evaluate_every:
-        rule = f"{goal.hold} evaluations, one every {goal.evaluate_every} epochs, do not fit in {max_epochs} epochs"
-        yield Problem(("goal", "hold"), f"{rule}; lower it or raise budget.max_epochs")
-
-
 def _not_for_a_grid(search: str, space: Mapping[str, Domain]) -> Iterator[Problem]:
     ranges = [name for name, domain in space.items() if not isinstance(domain, domains.Choice)]
     if search == "grid" and ranges:
         rule = f"a grid needs lists or numbers, and these are ranges: {', '.join(ranges)}"
         yield Problem(("search",), f"{rule}; give tune.{ranges[0]} a list, or search by tpe or random")
+
+
+def _grid_with_starts(search: str, starts: Any) -> Iterator[Problem]:
+    if search == "grid" and starts:
+        rule = "a grid runs its own points and no published settings"
+        yield Problem(("start_from",), f"{rule}; put them into the lists of `tune` and take this out")
 
 
 def _bad_starts(starts: Sequence[Start], space: Mapping[str, Domain], place: Place) -> Iterator[Problem]:
@@ -103,11 +100,18 @@ class About(Part):
         shows: one sentence for `gtsearch spaces`.
         paper: the figure or table of the paper it repeats, e.g. `Fig. 6a`; none for our own.
         printed: what the paper prints for it.
+        measure: what of ours is set beside it (gtsearch.measures), e.g. `time_gap`, `probe:ntk_change`.
     """
 
     shows: str
     paper: str | None = None
     printed: str | None = None
+    measure: list[str] = Field(default_factory=list)
+
+    def problems(self) -> Iterator[Problem]:
+        for i, name in enumerate(self.measure):
+            if name not in MEASURES and not name.startswith("probe:"):
+                yield Problem(("measure", i), no_such("measure", name, [*MEASURES, "probe:NAME"]))
 
 
 class WeakBudget(Part):
@@ -164,8 +168,9 @@ class WeakSpec(Part):
 
     def problems(self) -> Iterator[Problem]:
         yield from _unknown(self.optimizer, self.loss)
-        yield from _out_of_time(self.goal, self.budget.max_epochs)
+        yield from out_of_time(self.goal, self.budget.max_epochs)
         yield from _not_for_a_grid(self.search, self.tune)
+        yield from _grid_with_starts(self.search, self.start_from)
         yield from _bad_starts(self.start_from, self.tune, ("start_from",))
         if isinstance(self.handover, Epochs) and self.handover.epochs > self.budget.max_epochs:
             rule = f"must be at most budget.max_epochs, which is {self.budget.max_epochs}, not {self.handover.epochs}"
@@ -195,7 +200,14 @@ class TargetGate(Part):
 
 
 class TargetSpec(Part):
-    """The target stage: the one large model, what it must reach, and the methods to compare."""
+    """The target stage: the one large model, what it must reach, and the methods to compare.
+
+    Attributes:
+        options: of the methods, by name.
+        embedding_from: where the embedding comes from, when not straight from a weak model of the same task.
+        cap_controls: whether controls that start from a weak model's embedding end at scratch's confirmed median, from
+            where on they cannot pay; else they get the whole budget.
+    """
 
     goal: GoalSpec
     model: SizesField
@@ -204,6 +216,7 @@ class TargetSpec(Part):
     methods: list[str] = Field(default_factory=lambda: ["transfer", "scratch"])
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     embedding_from: SourceField | None = None
+    cap_controls: bool = True
     search: Search = "tpe"
     tune: TargetTune
     start_from: dict[str, list[Start]] = Field(default_factory=dict)
@@ -224,12 +237,13 @@ class TargetSpec(Part):
 
     def problems(self) -> Iterator[Problem]:
         yield from _unknown(self.optimizer, self.loss)
-        yield from _out_of_time(self.goal, self.budget.max_epochs)
+        yield from out_of_time(self.goal, self.budget.max_epochs)
         bad_methods = [*self._bad_methods(), *self._bad_options()]
         yield from bad_methods
         if not bad_methods:
             spaces = {method: self.method_space(method) for method in self.methods}
             yield from _not_for_a_grid(self.search, {n: d for space in spaces.values() for n, d in space.items()})
+            yield from _grid_with_starts(self.search, self.start_from)
             yield from self._starts_out_of(spaces)
             yield from self._searched_by_none(spaces)
 
@@ -242,10 +256,13 @@ class TargetSpec(Part):
                 yield Problem(("tune", name), f"{rule}; add the one that has it, or take it out")
 
     def _bad_options(self) -> Iterator[Problem]:
-        for name, options in self.options.items():
-            if name not in METHODS or name not in self.methods:
+        for name in self.options:
+            if name not in self.methods:
                 yield Problem(("options", name), no_such("method", name, self.methods))
+        for name in self.methods:
+            if name not in METHODS:
                 continue
+            options = self.options.get(name, {})
             method: type[Method] = load("method", name)
             unknown = list(unknown_keys(options, [key for key in method.model_fields if key != "name"]))
             yield from (Problem(("options", name, *problem.place), problem.text) for problem in unknown)
@@ -336,16 +353,23 @@ class AblateSpec(Part):
                 rule = f"its lists go in step and must be equally long, not {', '.join(map(str, sorted(lengths)))}"
                 yield Problem(("vary", name), f"{rule}; give each as many values")
 
+        if not any(len({len(v) for v in c.values() if isinstance(v, list)} - {0}) > 1 for c in self.vary.values()):
+            names = [name for name, _ in self._every()]
+            for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+                yield Problem(("vary",), f"two variations are called `{name}`; rename one")
+
     def variations(self) -> dict[str, dict[str, Any]]:
         """Name -> {YAML path: value} of every variation, in order."""
+        return dict(self._every())
+
+    def _every(self) -> list[tuple[str, dict[str, Any]]]:
         levels = [_levels(name, changes) for name, changes in self.vary.items()]
         if self.design == "one_at_a_time":
-            return {name: changes for level in levels for name, changes in level}
-        crossed: dict[str, dict[str, Any]] = {}
-        for combination in itertools.product(*levels):
-            changes = {path: value for _, own in combination for path, value in own.items()}
-            crossed[" ".join(name for name, _ in combination)] = changes
-        return crossed
+            return [variation for level in levels for variation in level]
+        return [
+            (" ".join(name for name, _ in combination), {p: v for _, own in combination for p, v in own.items()})
+            for combination in itertools.product(*levels)
+        ]
 
 
 def _levels(name: str, changes: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -436,14 +460,15 @@ class Spec(Part):
         every = {BASE: base}
         for name, changes in (self.ablate.variations() if self.ablate else {}).items():
             content = base.model_dump()
-            reading.override_values(content, changes)
             try:
+                reading.override_values(content, changes)
                 every[name] = Spec.model_validate(reading.plain(content))
-            except ValidationError as error:
-                first = explain(error)[0]
-                raise SpecError(
-                    f"the variation `{name}` is no valid experiment: {first.path}: {first.text}", "ablate"
-                ) from None
+            except (ValidationError, SpecError) as error:
+                first = str(error)
+                if isinstance(error, ValidationError):
+                    problem = explain(error)[0]
+                    first = f"{problem.path}: {problem.text}"
+                raise SpecError(f"the variation `{name}` is no valid experiment: {first}", "ablate") from None
         return every
 
     def to_yaml(self) -> str:
@@ -506,7 +531,7 @@ class Spec(Part):
         handed = tuple(link.model for link in chain[-1:]) or self._weak_sizes
         for name in self.target.methods:
             method = self.target.method(name)
-            found = list(method.problems(self.task, self.target.model, handed))
+            found = list(method.problems(self.task, self.target.model, handed, self.target.budget.max_epochs))
             own = method.sizes(self.target.model, self.task) if not found else self.target.model
             if own != self.target.model:
                 found += [("", f"`{name}`: {text}") for _, text in own.problems(self.task)]

@@ -44,6 +44,7 @@ class Plan:
             last epoch and one whose embedding it keeps are evaluated too, but count for no goal: a cap must not
             change who clears.
         flops_per_epoch: of one member.
+        merged_flops_per_epoch: the same after its method's `merges_at`, where A and B are one table; None: no other.
         stack_size: members a stack may hold.
         keep_layers: whether a kept embedding comes with the model's other parameters.
     """
@@ -56,6 +57,13 @@ class Plan:
     optimizer: type[Optimizer] = AdamW
     loss: Loss = cross_entropy
     keep_layers: bool = False
+    merged_flops_per_epoch: int | None = None
+
+    def flops(self, epochs: int, method: Method) -> int:
+        """What the first `epochs` epochs of a member that starts by `method` cost."""
+        after = 0 if method.merges_at is None else max(0, epochs - method.merges_at)
+        merged = self.flops_per_epoch if self.merged_flops_per_epoch is None else self.merged_flops_per_epoch
+        return (epochs - after) * self.flops_per_epoch + after * merged
 
     def is_on_grid(self, epoch: int) -> bool:
         return epoch % self.evaluate_every == 0
@@ -143,7 +151,6 @@ class _Record:
         self.kept: list[Kept] = []
         self.probed: list[dict[str, float | int | None]] = []
         self.memories: list[dict[str, Any]] = [{} for _ in member.probes]
-        self.initial: dict[str, Tensor] = {}
         self.epochs_to_goal: int | None = None
         self.epochs_to_goal_first: int | None = None
         self.test_at_goal: float | None = None
@@ -250,7 +257,7 @@ class _Record:
             "train_seconds": train_seconds,
             "eval_seconds": eval_seconds,
             "seconds_to_goal": at_goal.get("train_seconds"),
-            "train_flops": epoch * self.plan.flops_per_epoch,
+            "train_flops": self.plan.flops(epoch, self.member.method),
             "flops_to_goal": at_goal.get("train_flops"),
             "best_val_accuracy": max(accuracies, default=None),
             "final_val_accuracy": accuracies[-1] if accuracies else None,
@@ -273,10 +280,8 @@ class _Stack:
         self.epoch = 0
         self.train_seconds = self.eval_seconds = 0.0  # a member's share
         self._evaluated_at = -1
-        for record in self.records:
-            if record.member.probes:
-                record.initial = {n: p.detach().clone() for n, p in record.member.module.named_parameters()}
-        self._merges_at = members[0].method.merges_at
+        self._method = members[0].method
+        self._merges_at = self._method.merges_at
         self._begin()
 
     def _begin(self) -> None:
@@ -294,10 +299,15 @@ class _Stack:
         names = members[0].hyperparameters
         hyperparameters = {name: column([m.hyperparameters[name] for m in members]) for name in names}
         slots = self._slots()
-        hooks = members[0].method.hooks(flat, slots, hyperparameters)
-        held = [slots[name] for name in self.module.frozen_parameters]
+        hooks = self._method.hooks(flat, slots, hyperparameters)
+        held = [slots[name] for name in self._frozen]
         self.hooks: Sequence[Hooks] = (*hooks, Frozen(flat, held)) if held else hooks
         self._bind()
+
+    @property
+    def _frozen(self) -> tuple[str, ...]:
+        """Names of the parameters that are held: the method's and the model's own."""
+        return tuple(dict.fromkeys((*self._method.frozen_parameters, *self.module.frozen_parameters)))
 
     def _slots(self) -> dict[str, Slot]:
         slots, start = {}, 0
@@ -441,7 +451,7 @@ class _Stack:
             row: dict[str, float | int | None] = {
                 "epoch": self.epoch,
                 "train_seconds": self.train_seconds,
-                "train_flops": self.epoch * self.plan.flops_per_epoch,
+                "train_flops": self.plan.flops(self.epoch, self._method),
                 "train_loss": _finite(train_losses[i]),
                 "train_accuracy": train_accuracies[i],
                 "val_loss": _finite(val_losses[i]),
@@ -461,7 +471,7 @@ class _Stack:
             return
         numbers: dict[str, float | int | None] = {"epoch": self.epoch}
         for probe, memory in zip(record.member.probes, record.memories, strict=True):
-            measured = probe.measure(View(self._view(i), record.initial, self.splits, memory))
+            measured = probe.measure(View(self._view(i), self.splits, memory, self.epoch, self._frozen))
             numbers |= {name: _finite(value) for name, value in measured.items()}
         record.probed.append(numbers)
 
@@ -490,7 +500,7 @@ class _Stack:
                 "epochs": self.epoch,
                 "train_seconds": self.train_seconds,
                 "eval_seconds": self.eval_seconds,
-                "train_flops": self.epoch * self.plan.flops_per_epoch,
+                "train_flops": self.plan.flops(self.epoch, self._method),
                 "val_accuracy": float(record.curve[-1]["val_accuracy"] or 0.0) if record.curve else 0.0,
             }
             for record in self.records

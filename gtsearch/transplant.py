@@ -165,7 +165,7 @@ def export(results: Results, out: Path | None = None) -> list[str]:
     winner, verdict = (weak["pays"], "pays") if weak["pays"] else (weak["clears"], "clears")
     if winner is None:
         raise ResultsError(f"nothing clears in {results.folder}: it has no embedding to export")
-    source = _certified(results.folder, winner["run_id"])
+    source = _certified(results.folder, winner.get("handed_run_id") or winner["run_id"])
     E_W, _, header = artefact.read(source)
     out = out or Path(f"{results.summary['name']}-{winner['architecture']}.safetensors")
     try:

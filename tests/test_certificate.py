@@ -76,11 +76,11 @@ def test_the_speedups_by_hand() -> None:
     story = search(spec(**BIG), world(262, 262))
     summary = told(story)
     target, weak = story.policy.target.architecture, story.policy.findings.pays.candidate.architecture
-    assert summary["speedup"]["target"] == {"value": 5.0, "lower_bound": False}
+    assert summary["speedup"]["target"] == {"value": pytest.approx(5.0, rel=1e-3), "lower_bound": False}
     with_weak = 200 * target.flops_per_epoch / (40 * target.flops_per_epoch + 300 * weak.flops_per_epoch)
-    assert summary["speedup"]["with_weak"]["value"] == pytest.approx(with_weak)
+    assert summary["speedup"]["with_weak"]["value"] == pytest.approx(with_weak, rel=1e-3)
     assert summary["speedup"]["with_search"]["value"] < with_weak
-    assert summary["weak"]["pays"]["saving"] == pytest.approx(1 - 1 / with_weak)
+    assert summary["weak"]["pays"]["saving"] == pytest.approx(1 - 1 / with_weak, rel=1e-3)
 
 
 def test_by_flops_what_clears_for_more_is_no_rival() -> None:
@@ -95,7 +95,7 @@ def test_by_flops_what_clears_for_more_is_no_rival() -> None:
 def test_a_censored_scratch_gives_lower_bounds() -> None:
     summary = told(search(spec(**BIG), world(262, 262, scratch=10**6)))
     assert summary["methods"]["scratch"]["epochs_to_goal"] == {"median": None, "interval": [None, None]}
-    assert summary["speedup"]["target"] == {"value": 10.0, "lower_bound": True}
+    assert summary["speedup"]["target"] == {"value": pytest.approx(10.0, rel=1e-3), "lower_bound": True}
     assert any("lower bound" in warning for warning in summary["warnings"])
 
 

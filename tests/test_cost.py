@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from model_tasks import BLOBS, CORNERS
@@ -9,6 +11,7 @@ from torch import Tensor
 from training_kit import build
 
 from gtsearch import cost
+from gtsearch.catalog import METHODS, load
 from gtsearch.methods.transfer import Transfer
 from gtsearch.models.base import Embedding, Model
 from gtsearch.models.mlp import MlpSizes
@@ -78,6 +81,51 @@ def test_the_factorised_embedding_over_vectors_never_costs_the_product_of_its_fa
     first, second, last = (2 * n * a * b for a, b in ((d_vocab, d_weak), (d_weak, neurons), (neurons, 1)))
     assert measured.flops_per_epoch == 2 * first + 3 * second + 3 * last
     assert measured.params == d_vocab * d_weak + d_weak * neurons + neurons
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+def test_a_start_that_merges_is_counted_before_and_after(vectors: bool) -> None:
+    """After the merge it is the plain target; over vectors that costs more, not less."""
+    task = BLOBS if vectors else TASK
+    sizes = MlpSizes(name="mlp", d_embed=4 if vectors else 128, width=None if vectors else 16)
+    plain = cost.of_architecture(sizes, task)
+    found = cost.of_start(sizes, task, Transfer(name="transfer", merge_at=10), 1)
+    never = cost.of_start(sizes, task, Transfer(name="transfer"), 1)
+    assert found.merged_flops_per_epoch == plain.flops_per_epoch != found.flops_per_epoch
+    assert never.merged_flops_per_epoch is None and never.flops_per_epoch == found.flops_per_epoch
+
+
+@pytest.mark.parametrize("name", ["onehot", "binary", "random"])
+def test_a_given_embedding_is_no_parameter_to_pay_for_unless_it_is_trained(name: str) -> None:
+    sizes = MlpSizes(name="mlp", d_embed=8, width=16)
+    held, trained = (
+        cost.of_start(sizes, TASK, load("method", name)(name=name, trained=trained), None) for trained in (False, True)
+    )
+    d = {"onehot": 113, "binary": 7, "random": 128}[name]
+    assert held.params == 2 * d * 16 + 16 * 113
+    assert trained.params - held.params == 113 * d
+    assert trained.flops_per_epoch == held.flops_per_epoch, "training works out the gradient of what it holds"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nothing_is_made_to_cost_a_start(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver would otherwise hold a target of 80,000 x 2048 and its training examples."""
+    np.save(tmp_path / "E.npy", np.ones((113, 4)))
+    method = load("method", name)(name=name, **({"path": str(tmp_path / "E.npy")} if name == "file" else {}))
+    made: list[torch.device] = []
+    register = torch.nn.Module.register_parameter
+
+    def note(module: torch.nn.Module, key: str, value: torch.nn.Parameter | None) -> None:
+        made.extend([value.device] if value is not None else [])
+        register(module, key, value)
+
+    monkeypatch.setattr(torch.nn.Module, "register_parameter", note)
+    blank, drawn = ModularAddition.blank, []
+    monkeypatch.setattr(
+        ModularAddition, "blank", lambda self, n, device: (drawn.append(device), blank(self, n, device))[1]
+    )
+    cost.of_start(MlpSizes(name="mlp", d_embed=8, width=16), TASK, method, 4)
+    assert {device.type for device in made} == {"meta"} == set(drawn)
 
 
 def test_what_is_held_is_no_parameter_to_pay_for() -> None:

@@ -42,6 +42,7 @@ def test_the_run_folder_holds_what_the_design_says(whole: tuple[Path, str]) -> N
         "trials.parquet",
         "curves.parquet",
         "ledger.parquet",
+        "probes.parquet",
         "summary.json",
         "embeddings",
         "study.log",
@@ -114,7 +115,7 @@ def test_the_ledger_adds_up(results: Results) -> None:
 def test_embeddings_say_what_made_them(whole: tuple[Path, str], results: Results) -> None:
     weak = results.trials[(results.trials["stage"] == "weak") & (results.trials["status"] == "cleared")].iloc[0]
     [path] = (whole[0] / "embeddings").glob(f"{weak['run_id']}-e*.safetensors")
-    E_W, header = embedding.read(path)
+    E_W, _, header = embedding.read(path)
     assert E_W.shape == (17, weak["d_embed"])
     assert header["run_id"] == weak["run_id"] and header["task"]["p"] == 17
     assert embedding.norm(E_W) == pytest.approx(weak["embedding_norm"])

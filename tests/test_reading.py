@@ -145,9 +145,9 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         return str(refused.value)
 
     missing = tmp_path / "none.yaml"
-    assert said(missing) == f"there is no file `{missing}`; give a YAML file, or one of modadd, smoke"
+    assert said(missing) == f"there is no file `{missing}`; give a YAML file, or a name that `gtsearch spaces` lists"
     assert said(tmp_path) == f"`{tmp_path}` cannot be read: Is a directory; give a YAML file"
-    known = "(known: modadd, smoke); the name of a file ends in .yaml"
+    known = f"(known: {', '.join(reading.experiments())}); the name of a file ends in .yaml"
     assert said("modad") == f"there is no experiment `modad`; did you mean `modadd`? {known}"
     assert said("a\x00b").endswith("cannot be read: embedded null byte; give a YAML file")
     assert said("x" * 5000).endswith("cannot be read: File name too long; give a YAML file")

@@ -607,6 +607,25 @@ def test_merging_does_not_move_the_model() -> None:
     assert column(outcome, "train_loss") == pytest.approx([column(outcome, "train_loss")[0]] * 5, rel=1e-6)
 
 
+@pytest.mark.parametrize("stack_size", [1, 2])
+def test_epochs_after_the_merge_cost_what_the_one_table_costs(stack_size: int) -> None:
+    method = Transfer(name="transfer", merge_at=4)
+    members = [member(s, method=method, start=WEAK, max_epochs=10, keep=8) for s in range(2)]
+    shared = plan(goal=None, evaluate_every=2, stack_size=stack_size, flops_per_epoch=100, merged_flops_per_epoch=1000)
+    cohort = Cohort([(one, SPLITS) for one in members], shared)
+    outcomes, progress = [], []
+    while not cohort.done:
+        outcomes += cohort.step(0.0)
+        progress += cohort.progress()
+    for outcome in outcomes:
+        assert column(outcome, "train_flops") == [0, 200, 400, 2400, 4400, 6400]
+        assert outcome.measures["train_flops"] == outcome.measures["flops_to_goal"] == 6400
+        assert outcome.kept[0].train_flops == 4400
+    told = {row["epochs"]: row["train_flops"] for row in progress}
+    assert told == {epoch: 100 * epoch if epoch <= 4 else 400 + 1000 * (epoch - 4) for epoch in told}
+    assert {3, 5} <= set(told)
+
+
 class HeldRows(Model):
     """outputs = rows of E times W, of which E is drawn and held."""
 
@@ -636,14 +655,20 @@ def test_what_a_model_says_is_frozen_is_held_against_gradient_and_decay(stack_si
 
 
 class Reader(Probe):
-    """How far the first number of E has come since the start, how often it was asked, and 1 / 0 at the first time."""
+    """How far the first number of E has come since the first time, how often it was asked, the epoch, and 1 / 0 at the
+    first time."""
 
     def measure(self, view: View) -> dict[str, float]:
         assert not torch.is_grad_enabled()
         view.memory["asked"] = view.memory.get("asked", 0) + 1
-        moved = view.module.embedding.matrix()[0, 0] - view.initial["embedding.E"][0, 0]
-        asked = view.memory["asked"]
-        return {"moved": float(moved), "asked": float(asked), "late": math.inf if asked == 1 else float(asked)}
+        now, asked = float(view.module.embedding.matrix()[0, 0]), view.memory["asked"]
+        moved = now - view.memory.setdefault("first", now)
+        return {
+            "moved": moved,
+            "asked": float(asked),
+            "at": float(view.epoch),
+            "late": math.inf if asked == 1 else float(asked),
+        }
 
 
 @pytest.mark.parametrize("stack_size", [1, 3])
@@ -661,6 +686,7 @@ def test_probes_are_read_at_every_evaluation_of_the_member_that_has_them(stack_s
     for s in (0, 2):
         rows = outcomes[f"run-{s}"].probed
         assert [row["epoch"] for row in rows] == column(outcomes[f"run-{s}"], "epoch") == [0, 5, 6 + s]
+        assert [row["at"] for row in rows] == [0.0, 5.0, 6.0 + s]
         assert [row["asked"] for row in rows] == [1.0, 2.0, 3.0]
         assert [row["late"] for row in rows] == [None, 2.0, 3.0], "what is not finite is null"
         assert rows[0]["moved"] == 0.0 and rows[1]["moved"] != 0.0

@@ -91,13 +91,22 @@ class Method(BaseModel):
         return None
 
     @property
+    def frozen_parameters(self) -> tuple[str, ...]:
+        """Names of the target's parameters that training holds where they start, beside the model's own."""
+        return ()
+
+    @property
     def transferred_layers(self) -> tuple[str, ...]:
         """Names of the weak model's parameters it needs beside the embedding."""
         return ()
 
-    def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes]) -> Iterator[tuple[str, str]]:
-        """What it needs and cannot have: pairs of an option's name (or "") and a line. `weak`: all weak architectures,
-        empty in an experiment without a weak stage."""
+    def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes], max_epochs: int) -> Iterator[tuple[str, str]]:
+        """What it needs and cannot have: pairs of an option's name (or "") and a line.
+
+        Args:
+            weak: all weak architectures; empty in an experiment without a weak stage.
+            max_epochs: how long the target trains at most.
+        """
         if self.needs_embedding and not weak:
             yield "", f"`{self.name}` needs a weak model's embedding; add a `weak` stage or take it out"
 
@@ -108,7 +117,8 @@ class Method(BaseModel):
 
     def start(self, module: Model, given: Given) -> None:
         """Prepares `module` in place, before it is initialised: its parameters get their shapes. Asked for too where
-        only the cost of a start is wanted, with training examples that hold nothing."""
+        only the cost of a start is wanted, with a module, examples and an embedding of meta tensors, which hold
+        nothing."""
 
     def after_initialisation(self, module: Model, given: Given) -> None:
         """Prepares `module` in place, after its parameters were drawn."""
@@ -152,7 +162,10 @@ class FactorisedStart(Method, ABC):
 
     def start(self, module: Model, given: Given) -> None:
         assert given.embedding is not None, "the policy asks for this method only with an embedding"
-        A = self.factor(given.embedding, given.generator) * given.hyperparameters.get("embedding_scale", 1.0)
+        E_W = given.embedding
+        # An embedding that holds nothing is given where only shapes are asked for, and every A has that of E_W.
+        A = E_W if E_W.is_meta else self.factor(E_W, given.generator)
+        A = A * given.hyperparameters.get("embedding_scale", 1.0)
         table = module.embedding.matrix()
         module.embedding = FactorisedEmbedding(A.to(table), table.shape[1])
 

@@ -46,8 +46,8 @@ class Directions(Method, ABC):
     def directions(self, given: Given) -> Matrix:
         """[d_vocab, columns or fewer], the leading one first, of any length."""
 
-    def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes]) -> Iterator[tuple[str, str]]:
-        yield from super().problems(task, target, weak)
+    def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes], max_epochs: int) -> Iterator[tuple[str, str]]:
+        yield from super().problems(task, target, weak, max_epochs)
         if self.columns(task) > self.most(task):
             rule = f"{task.title} gives `{self.name}` {self.most(task)} directions at most, not {self.columns(task)}"
             yield "width", f"{rule}; choose a width up to that"

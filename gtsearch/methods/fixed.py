@@ -7,14 +7,14 @@ rows scaled to length 1. The target is as wide as the table.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from gtsearch.methods.base import Frozen, Given, Hooks, Method, Slot
+from gtsearch.methods.base import Given, Method
 from gtsearch.models.base import Model, Sizes
 from gtsearch.tasks.base import Task
 
@@ -39,11 +39,15 @@ class FixedEmbedding(Method, ABC):
     def rows(self, given: Given) -> Tensor:
         """E [d_vocab, columns] before its rows are scaled to length 1, floating point, on the CPU."""
 
+    @property
+    def frozen_parameters(self) -> tuple[str, ...]:
+        return () if self.trained else ("embedding.E",)
+
     def sizes(self, target: Sizes, task: Task) -> Sizes:
         return type(target).model_validate({**target.model_dump(), "d_embed": self.columns(task)}, strict=True)
 
-    def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes]) -> Iterator[tuple[str, str]]:
-        yield from super().problems(task, target, weak)
+    def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes], max_epochs: int) -> Iterator[tuple[str, str]]:
+        yield from super().problems(task, target, weak, max_epochs)
         if task.vectors and not self.over_vectors:
             yield "", f"`{self.name}` gives tokens their rows, and {task.title} has vectors; take the method out"
             return
@@ -62,6 +66,3 @@ class FixedEmbedding(Method, ABC):
         lengths = rows.norm(dim=1, keepdim=True)
         # A row of zeros, such as that of a pixel which is always dark, stays one.
         module.get_parameter("embedding.E").copy_(rows / torch.where(lengths > 0, lengths, 1.0))
-
-    def hooks(self, flat: Tensor, slots: Mapping[str, Slot], hyperparameters: Mapping[str, Tensor]) -> Sequence[Hooks]:
-        return () if self.trained else (Frozen(flat, [slots["embedding.E"]]),)

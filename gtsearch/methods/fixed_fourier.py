@@ -31,8 +31,8 @@ class Fourier(FixedEmbedding):
     def columns(self, task: Task) -> int:
         return 2 * len(self.frequencies)
 
-    def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes]) -> Iterator[tuple[str, str]]:
-        yield from super().problems(task, target, weak)
+    def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes], max_epochs: int) -> Iterator[tuple[str, str]]:
+        yield from super().problems(task, target, weak, max_epochs)
         outside = [f for f in self.frequencies if not 1 <= f <= task.d_vocab / 2]
         if outside and not task.vectors:
             found = ", ".join(map(str, outside))

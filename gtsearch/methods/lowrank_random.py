@@ -1,10 +1,12 @@
 """`lowrank_random`: the factorisation A B with A random and A's singular values those of E_W.
 
 The paper's own control (Fig. 15a) drew A at another scale and spectrum than E_W has, so what it lost could be
-the scale. Here only the singular vectors differ.
+the scale. Here only the singular vectors differ; `spectrum: default` is the paper's, to be set beside it.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,9 +15,18 @@ from gtsearch.methods.base import FactorisedStart
 
 
 class LowrankRandom(FactorisedStart):
-    """A = U diag(s) V^T with random orthonormal U, V and s the singular values of E_W."""
+    """A = U diag(s) V^T with random orthonormal U, V and s the singular values of E_W.
+
+    Attributes:
+        spectrum: `weak`: that; `default`: A is drawn as PyTorch starts an embedding, N(0, 1), and of E_W only the
+            shape is taken (Fig. 15a).
+    """
+
+    spectrum: Literal["weak", "default"] = "weak"
 
     def factor(self, embedding: Tensor, generator: torch.Generator) -> Tensor:
+        if self.spectrum == "default":
+            return torch.randn(embedding.shape, generator=generator).to(embedding.dtype)
         d_vocab, d_weak = embedding.shape
         s: Tensor = torch.linalg.svdvals(embedding.double())
 

@@ -1,19 +1,19 @@
 """`transfer`: GrokTransfer. E_T = A B with A = E_W and B random (Xu et al. 2025, section 2).
 
-Its options are the paper's and the reviewers' variations of it: A and B merged early (Fig. 15b), A held fixed, and
-layers beside the embedding carried over (method.md section 7, point 10).
+Its options are the paper's and the reviewers' variations of it: A and B merged early (Fig. 15b), A held fixed, layers
+beside the embedding carried over (method.md section 7, point 10), and B of signs (Theorem 3.2, Fig. 9).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, Strict
 from torch import Tensor
 
-from gtsearch.methods.base import FactorisedStart, Frozen, Given, Hooks, Slot
+from gtsearch.methods.base import FactorisedStart, Given
 from gtsearch.models.base import Model, Sizes
 from gtsearch.tasks.base import Task
 
@@ -27,25 +27,35 @@ class Transfer(FactorisedStart):
         layers: names of further parameters, as in `module.named_parameters()`, that start as the weak model's. Where
             the target's is larger the weak one fills its leading block (first rows, first columns), and the rest
             stays as drawn.
+        b_start: how B is drawn: `uniform`, as PyTorch starts a linear layer, times `init_scale`; `signs`: every entry
+            is +-init_scale with equal probability, as Theorem 3.2 starts a neuron at Unif{+-v_init}^3 (Fig. 9: .4).
     """
 
     merge_at: int | None = Field(default=None, ge=1, le=10**9)
     freeze_a: bool = False
     layers: Annotated[tuple[str, ...], Strict(False)] = ()  # a YAML or JSON list is none of Python's tuples
+    b_start: Literal["uniform", "signs"] = "uniform"
 
     @property
     def merges_at(self) -> int | None:
         return self.merge_at
 
     @property
+    def frozen_parameters(self) -> tuple[str, ...]:
+        return ("embedding.A",) if self.freeze_a else ()
+
+    @property
     def transferred_layers(self) -> tuple[str, ...]:
         return self.layers
 
-    def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes]) -> Iterator[tuple[str, str]]:
-        yield from super().problems(task, target, weak)
+    def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes], max_epochs: int) -> Iterator[tuple[str, str]]:
+        yield from super().problems(task, target, weak, max_epochs)
         if self.freeze_a and self.merge_at is not None:
             rule = f"there is no A left to hold once A B is one table, at epoch {self.merge_at}"
             yield "freeze_a", f"{rule}; take `freeze_a` or `merge_at` out"
+        if self.merge_at is not None and self.merge_at >= max_epochs:
+            rule = f"must be below target.budget.max_epochs, which is {max_epochs}, not {self.merge_at}"
+            yield "merge_at", f"{rule}: no epoch would come after; merge earlier or train longer"
         if self.layers:
             yield from self._layers_that_do_not_fit(task, target, weak)
 
@@ -71,12 +81,13 @@ class Transfer(FactorisedStart):
     @torch.no_grad()
     def after_initialisation(self, module: Model, given: Given) -> None:
         parameters = dict(module.named_parameters())
+        if self.b_start == "signs":
+            B = parameters["embedding.B"]
+            heads = torch.randint(2, B.shape, generator=given.generator)
+            B.copy_((2 * heads - 1) * given.hyperparameters["init_scale"])
         for name in self.layers:
             weak = given.layers[name]
             parameters[name][tuple(slice(size) for size in weak.shape)].copy_(weak)
-
-    def hooks(self, flat: Tensor, slots: Mapping[str, Slot], hyperparameters: Mapping[str, Tensor]) -> Sequence[Hooks]:
-        return (Frozen(flat, [slots["embedding.A"]]),) if self.freeze_a else ()
 
 
 def _shapes(sizes: Sizes, task: Task) -> dict[str, torch.Size]:

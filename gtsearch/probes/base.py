@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
 from gtsearch.models.base import Model, Sizes
 from gtsearch.tasks.base import Splits, Task
@@ -20,15 +19,17 @@ class View:
 
     Attributes:
         module: holds the member's parameters as they stand; to be read, never changed.
-        initial: its parameters as training began, by name.
         splits: what it trains on.
         memory: this probe's own of this member, kept from one evaluation to the next; empty at first.
+        epoch: how many epochs it has trained.
+        frozen: names of its parameters that are held where they started.
     """
 
     module: Model
-    initial: Mapping[str, Tensor]
     splits: Splits
     memory: dict[str, Any]
+    epoch: int = 0
+    frozen: tuple[str, ...] = ()
 
 
 class Probe(BaseModel):

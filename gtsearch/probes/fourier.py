@@ -16,7 +16,8 @@ from gtsearch.tasks.base import Task
 
 class FourierConcentration(Probe):
     """`fourier_share`: of the energy of E without its mean row, the part in the `top` strongest frequencies, in
-    [0, 1]. `fourier_frequency`: the strongest, in whole turns over the vocabulary.
+    [0, 1]; with another `top` than the default called after it, `fourier_share_top5`, so that two of these probes can
+    stand in one experiment. `fourier_frequency`: the strongest, in whole turns over the vocabulary.
 
     Attributes:
         top: how many frequencies count as few.
@@ -35,7 +36,9 @@ class FourierConcentration(Probe):
         energy = energies(view.module.embedding.matrix().detach())
         strongest = energy.topk(self.top)
         share = strongest.values.sum() / energy.sum()
-        return {"fourier_share": float(share), "fourier_frequency": float(strongest.indices[0] + 1)}
+        usual = self.top == type(self).model_fields["top"].default
+        name = "fourier_share" if usual else f"fourier_share_top{self.top}"
+        return {name: float(share), "fourier_frequency": float(strongest.indices[0] + 1)}
 
 
 def energies(E: Tensor) -> Tensor:

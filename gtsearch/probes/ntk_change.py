@@ -1,11 +1,13 @@
-"""`ntk_change`: how much the empirical tangent kernel moved since the last evaluation (Xu et al. 2025, Fig. 3).
+"""`ntk_change`: how much the empirical tangent kernel moves, an epoch (Xu et al. 2025, Fig. 3).
 
-The kernel is the pseudo-NTK: of the sum of an example's outputs. Runs that only fit a fixed kernel do not move it.
+The kernel is the pseudo-NTK: of the sum of an example's outputs, over the parameters that are trained. Runs that only
+fit a fixed kernel do not move it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 from pydantic import Field
@@ -17,7 +19,8 @@ from gtsearch.probes.base import Probe, View
 
 
 class NtkChange(Probe):
-    """K = J J^T over the same training examples each time, J [examples, P] the gradients of the sum of outputs.
+    """K = J J^T over the same training examples each time, J [examples, P] the gradients of the sum of outputs
+    by the parameters that are trained.
 
     Attributes:
         examples: how many, spread evenly over the training part (all of a smaller one). J takes that many times the
@@ -27,15 +30,16 @@ class NtkChange(Probe):
     examples: int = Field(default=64, ge=1, le=65536)
 
     def measure(self, view: View) -> dict[str, float]:
-        """`ntk_change`: Frobenius norm of the difference from the last evaluation, NaN at the first.
-        `ntk_change_relative`: that over `ntk_norm`, the norm of K now."""
+        """`ntk_change`: Frobenius norm of the difference from the last evaluation over the epochs between the two (the
+        paper takes it every epoch), NaN at the first. `ntk_change_relative`: that over `ntk_norm`, the norm of K now.
+        """
         x = view.splits.train.x
         n = min(self.examples, len(x))
-        K = kernel(view.module, x[torch.arange(n, device=x.device) * len(x) // n])
+        K = kernel(view.module, x[torch.arange(n, device=x.device) * len(x) // n], view.frozen)
         norm = K.norm()
-        before: Tensor | None = view.memory.get("kernel")
-        view.memory["kernel"] = K
-        change = (K - before).norm() if before is not None else torch.tensor(math.nan)
+        before: tuple[int, Tensor] | None = view.memory.get("kernel")
+        view.memory["kernel"] = view.epoch, K
+        change = torch.tensor(math.nan) if before is None else (K - before[1]).norm() / (view.epoch - before[0])
         return {
             "ntk_change": float(change),
             "ntk_change_relative": float(change / norm.to(change)),
@@ -43,12 +47,14 @@ class NtkChange(Probe):
         }
 
 
-def kernel(module: Model, x: Tensor) -> Tensor:
-    """K [n, n] of the inputs x [n, ...]: inner products of the gradients of each one's sum of outputs."""
+def kernel(module: Model, x: Tensor, frozen: Collection[str] = ()) -> Tensor:
+    """K [n, n] of the inputs x [n, ...]: inner products of the gradients of each one's sum of outputs, by all
+    parameters but those that are `frozen`."""
     parameters = {name: p.detach() for name, p in module.named_parameters()}
+    held = {name: parameters.pop(name) for name in frozen}
 
-    def output(parameters: dict[str, Tensor], one: Tensor) -> Tensor:
-        outputs: Tensor = functional_call(module, parameters, (one[None],))
+    def output(trained: dict[str, Tensor], one: Tensor) -> Tensor:
+        outputs: Tensor = functional_call(module, {**held, **trained}, (one[None],))
         return outputs.sum()
 
     with torch.enable_grad():

@@ -198,7 +198,9 @@ class Board:
         for row in rows:
             if row["status"] != "cancelled":
                 # The curve is for the tables; the search needs the numbers taken from it.
-                self.rows.setdefault(row["run_id"], {k: v for k, v in row.items() if k not in ("curve", "probed")})
+                kept = {k: v for k, v in row.items() if k not in ("curve", "probed")}
+                seen = [(point["epoch"], point["val_accuracy"]) for point in row.get("curve") or ()]
+                self.rows.setdefault(row["run_id"], kept | {"seen": seen})
         return len(self.rows) > before
 
     def clear(self) -> None:
@@ -214,7 +216,7 @@ class Board:
             lost = row["status"] == "failed" and bool(row.get("lost"))
             capped_too_soon = row["status"] == "capped" and row["epochs"] < member.end
             if not capped_too_soon and (not lost or lost_before):
-                return row
+                return _cut(row, member)
             lost_before = lost
             member = replace(member, attempt=member.attempt + 1)
         if member.run_id not in self.wanted or phase < self.wanted[member.run_id][0]:
@@ -230,6 +232,31 @@ class Board:
     def known(self, members: Sequence[Member]) -> list[Row]:
         """The rows that happen to be in; nothing is wanted. For display only: the search must not depend on it."""
         return [self.rows[m.run_id] for m in members if m.run_id in self.rows]
+
+
+def _cut(row: Row, member: Member) -> Row:
+    """The row as the member would have given it: a run that was trained further for somebody with a looser cap (a
+    variation, a look ahead) must not say more than this one asked for."""
+    end, training = member.end, member.training
+    if row["epochs"] <= end or member.cap_epochs is None:
+        return row
+    if cleared(row) and row["epochs_to_goal"] + (training.hold - 1) * training.evaluate_every <= end:
+        return row
+    share = end / row["epochs"]
+    accuracies = [accuracy for epoch, accuracy in row["seen"] if epoch <= end and accuracy is not None]
+    never = dict.fromkeys(("epochs_to_goal", "flops_to_goal", "seconds_to_goal"))
+    return {
+        **row,
+        **never,
+        "status": "capped",
+        "cap_epochs": end,
+        "capped_by": member.capped_by,
+        "epochs": end,
+        "train_flops": row["train_flops"] * share,
+        "train_seconds": row["train_seconds"] * share,
+        "best_val_accuracy": max(accuracies, default=row["best_val_accuracy"]),
+        "embeddings": [],
+    }
 
 
 def cleared(row: Row) -> bool:

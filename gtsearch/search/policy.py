@@ -17,7 +17,7 @@ from typing import Any, Final
 from gtsearch.identity import digest
 from gtsearch.search import tradeoff
 from gtsearch.search.board import PENDING, Architecture, Board, Member, Pending, Phase, Row, Training, cleared
-from gtsearch.search.target import Confirmation, Reference, Target, Tuned
+from gtsearch.search.target import Confirmation, Price, Reference, Target, Tuned, plain_price
 from gtsearch.search.weak import Attempt, Candidate, Judge, Ladder
 from gtsearch.spec import Spec
 
@@ -44,6 +44,7 @@ class Job:
 
     members: tuple[Member, ...]
     phase: Phase
+    flops_per_epoch: int  # of one member; torch's counter takes seconds to load, so workers are told
     variation: str | None = None
 
     @property
@@ -59,21 +60,11 @@ class Job:
         return self.members[0].architecture
 
     @property
-    def d_weak(self) -> int | None:
-        """Width of the embeddings its members start from."""
-        source = self.members[0].embedding
-        return source.d_embed if source else None
-
-    @property
     def training(self) -> Training:
         return self.members[0].training
 
-    def to_json(self, flops_per_epoch: int) -> dict[str, Any]:
-        """The job as a worker gets it (`gtsearch.trainables`): plain JSON values.
-
-        Args:
-            flops_per_epoch: of one member (torch's counter takes seconds to load, so workers are told).
-        """
+    def to_json(self) -> dict[str, Any]:
+        """The job as a worker gets it (`gtsearch.trainables`): plain JSON values."""
         architecture = self.architecture
         training = {name: value for name, value in self.training.identity.items() if name != "max_epochs"}
         return training | {
@@ -84,7 +75,7 @@ class Job:
             "model": architecture.identity,
             "architecture": architecture.label,
             "params": architecture.params,
-            "flops_per_epoch": flops_per_epoch,
+            "flops_per_epoch": self.flops_per_epoch,
             "members": [member.to_json() for member in self.members],
         }
 
@@ -126,6 +117,7 @@ class Policy:
         workers: how many may ask at once; it shapes jobs, never what is found.
         job_members: members a job may carry at most (a stack on a GPU); None: as many as fit JOB_SECONDS.
         links: the architectures of a growth chain between the weak model and the target, in order.
+        price: what an epoch of a method's start costs; default: what one of the plain architecture does.
         variation: what this experiment is called among the variations of a file; None where there is one.
     """
 
@@ -138,11 +130,12 @@ class Policy:
         job_members: int | None = None,
         links: Sequence[Architecture] = (),
         variation: str | None = None,
+        price: Price = plain_price,
     ) -> None:
         self.spec, self.workers, self.job_members, self.variation = spec, workers, job_members, variation
         self.board = Board()
         self.ladder = Ladder(spec, spec.weak, self.board, ranked(architectures, spec.weak.cost)) if spec.weak else None
-        self.target = Target(spec, self.board, target, self.ladder, links)
+        self.target = Target(spec, self.board, target, self.ladder, links, price)
         self.out: dict[str, Job] = {}
         self.findings = Findings()
         self._stale = True
@@ -196,7 +189,7 @@ class Policy:
         phase, first = open_members[0]
         alike = [m for p, m in open_members if p is phase and _kind(m) == _kind(first)]
         if first.attempt > 0:
-            return Job((first,), phase, self.variation)  # it may be what killed its last worker
+            return self._job([first], phase)  # it may be what killed its last worker
         alike = [m for m in alike if m.attempt == 0]
         room = self.job_members or math.ceil(len(alike) / self.workers)
         members, seconds = [first], self.estimate_seconds(first)
@@ -205,7 +198,10 @@ class Policy:
             if len(members) >= room or (self.job_members is None and seconds > JOB_SECONDS):
                 break
             members.append(member)
-        return Job(tuple(members), phase, self.variation)
+        return self._job(members, phase)
+
+    def _job(self, members: Sequence[Member], phase: Phase) -> Job:
+        return Job(tuple(members), phase, self.target.flops_per_epoch(members[0]), self.variation)
 
     def estimate_seconds(self, member: Member) -> float:
         """A guess at the seconds a member takes to its end, from like ones that ran, else from its FLOPs."""
@@ -263,7 +259,7 @@ class Policy:
             answer = self.target.confirm(found.clears, found.reference, len(found.confirmations))
             if answer is PENDING:
                 return
-            found.chosen = answer
+            found.chosen = answer if answer.pipelines else None
         elif found.pays is not None:
             found.chosen = found.pays
         controls = self._controls(found)
@@ -295,7 +291,7 @@ class Policy:
         embeddings = self.target.handed_all(winner, Phase.AHEAD)
         if embeddings is not PENDING:
             for method in self._control_methods(with_embedding=True):
-                self.target.tune(method, embeddings, self.target.break_even(reference), Phase.AHEAD)
+                self.target.tune(method, embeddings, self.target.cap(reference, method, embeddings), Phase.AHEAD)
 
     def _control_methods(self, with_embedding: bool) -> list[str]:
         """The methods beside transfer and scratch that start from a weak model's embedding, or those that do not."""

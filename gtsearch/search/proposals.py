@@ -19,6 +19,7 @@ from gtsearch.identity import canonical, derive_seed
 from gtsearch.search.board import Hyperparameters
 
 ROUND = 4
+GRID_ROUND = 64
 Space = Mapping[str, Domain]
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -28,11 +29,13 @@ def budget(space: Space, search: str, configs: int) -> int:
     return math.prod(len(d.values()) for d in space.values()) if search == "grid" else configs
 
 
-def round_sizes(total: int, published: int) -> list[int]:
-    """Sizes of the rounds: the first holds the published settings and is filled up to ROUND."""
-    first = min(total, max(ROUND, published))
+def round_sizes(total: int, published: int, search: str) -> list[int]:
+    """Sizes of the rounds: the first holds the published settings and is filled up; nothing is learnt on a grid, so
+    its rounds are large."""
+    size = GRID_ROUND if search == "grid" else ROUND
+    first = min(total, max(size, published))
     rest = total - first
-    return [first] + [min(ROUND, rest - i) for i in range(0, rest, ROUND)]
+    return [first] + [min(size, rest - i) for i in range(0, rest, size)]
 
 
 class Proposer:

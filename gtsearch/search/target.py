@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gtsearch.identity import derive_seed
+from gtsearch.methods.transfer import Transfer
 from gtsearch.search import proposals
 from gtsearch.search.board import (
     PENDING,
@@ -28,7 +30,7 @@ from gtsearch.search.board import (
     embedding_of,
     objective,
 )
-from gtsearch.search.weak import Attempt, Candidate, Ladder, spent
+from gtsearch.search.weak import Attempt, Candidate, Ladder, keeps_layers, spent
 from gtsearch.spec import Spec
 
 # A config of a later round may take this many times the best epochs seen so far before it is cut: seeds differ,
@@ -67,6 +69,7 @@ class Pipeline:
     embedding: Embedding | None
     weak_flops: float
     weak_seconds: float
+    chain: tuple[Row, ...] = ()  # of a growth chain's links
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,16 @@ class Confirmation:
     pays: bool
 
 
+Price = Callable[[Architecture, Mapping[str, Any] | None, int | None], int]
+"""FLOPs an epoch of an architecture that starts by a method (its name and options; None: plainly), given an embedding
+of that width where it needs one."""
+
+
+def plain_price(architecture: Architecture, method: Mapping[str, Any] | None, d_weak: int | None) -> int:
+    """What an epoch of the architecture as its family builds it costs, whatever the start."""
+    return architecture.flops_per_epoch
+
+
 class Target:
     """The target stage of one experiment."""
 
@@ -99,8 +112,10 @@ class Target:
         architecture: Architecture,
         ladder: Ladder | None,
         links: Sequence[Architecture] = (),
+        price: Price = plain_price,
     ) -> None:
         self.spec, self.board, self.architecture, self.ladder, self.links = spec, board, architecture, ladder, links
+        self.price = price
         self.target = spec.target
         self.unit = ladder.unit if ladder else "flops"
         self._task = spec.task.identity()
@@ -165,18 +180,33 @@ class Target:
     def _seed(self, role: str, i: int) -> int:
         return derive_seed(self.spec.seed, role, "target", i)
 
-    def break_even(self, reference: Reference, weak_flops: float = 0.0) -> tuple[int, str] | None:
+    def flops_per_epoch(self, member: Member) -> int:
+        """What an epoch of the member costs."""
+        method, source = member.training.method, member.embedding
+        return self.price(member.architecture, method, source.d_embed if source else None)
+
+    def cap(self, reference: Reference, method: str, embeddings: Sequence[Embedding]) -> tuple[int, str] | None:
+        """`break_even` of a method that is given one of these embeddings, the embedding's own cost left out."""
+        if not embeddings or (method != "transfer" and not self.target.cap_controls):
+            return None
+        return self.break_even(reference, method, embeddings[0].d_embed)
+
+    def break_even(
+        self, reference: Reference, method: str, d_weak: int, weak_flops: float = 0.0
+    ) -> tuple[int, str] | None:
         """The last epoch at which reaching the goal still costs less than scratch's median, and why."""
         if reference.flops is None:
             return None
         every, hold = self.target.goal.evaluate_every, self.target.goal.hold
-        epochs = (reference.flops - weak_flops) / self.architecture.flops_per_epoch
+        per_epoch = self.price(self.architecture, self._trainings[method].method, d_weak)
+        epochs = (reference.flops - weak_flops) / per_epoch
         at = max(every, math.floor(epochs / every) * every)
         return at + (hold - 1) * every, "scratch's confirmed median"
 
-    def _affordable(self, reference: Reference, weak_flops: float) -> bool:
+    def _affordable(self, reference: Reference, d_weak: int, weak_flops: float) -> bool:
         """Whether the target could be evaluated once before the total reaches scratch's median."""
-        first = self.target.goal.evaluate_every * self.architecture.flops_per_epoch
+        per_epoch = self.price(self.architecture, self._trainings["transfer"].method, d_weak)
+        first = self.target.goal.evaluate_every * per_epoch
         return reference.flops is None or weak_flops + first < reference.flops
 
     # -- tuning one method --------------------------------------------------------------------------------
@@ -189,7 +219,7 @@ class Target:
     def _sizes(self, method: str) -> list[int]:
         proposer = self._proposers[method]
         total = proposals.budget(proposer.space, self.target.search, self.configs())
-        return proposals.round_sizes(total, len(proposer.published))
+        return proposals.round_sizes(total, len(proposer.published), self.target.search)
 
     def tune(
         self, method: str, embeddings: Sequence[Embedding], cap: tuple[int, str] | None, phase: Phase
@@ -324,8 +354,8 @@ class Target:
         if len(weak) < judge.at_least:
             return Attempt(candidate, "too few of its embeddings grow up to the next model's goal", False)
         overhead = {unit: candidate.misses_per_success(unit) for unit in ("flops", "seconds")}
-        cheapest = min((e.flops for e in weak), default=0.0) + overhead["flops"]
-        if not self._affordable(reference, cheapest):
+        cheapest = min(e.flops for e in weak) + overhead["flops"]
+        if not self._affordable(reference, weak[0].d_embed, cheapest):
             return Attempt(candidate, "costs as much as scratch before the target starts", False)
         best = (0, 0)
         furthest = 0
@@ -338,7 +368,7 @@ class Target:
                     self._seed("gate", i),
                     embedding,
                     "probe",
-                    self.break_even(reference, embedding.flops + overhead["flops"]),
+                    self.break_even(reference, "transfer", embedding.d_embed, embedding.flops + overhead["flops"]),
                 )
                 for i, embedding in enumerate(weak)
             ]
@@ -373,7 +403,9 @@ class Target:
         embeddings = self.handed_all(candidate, Phase.TARGET)
         if embeddings is PENDING:
             return PENDING
-        tuned = self.tune("transfer", embeddings, self.break_even(reference), Phase.TARGET)
+        if not embeddings and self._sizes("transfer") != [1]:  # every chain broke: there is nothing to tune on
+            return Confirmation(candidate, Tuned("transfer", {}, (), 0), series, (), (), (), False)
+        tuned = self.tune("transfer", embeddings, self.cap(reference, "transfer", embeddings), Phase.TARGET)
         if tuned is PENDING:
             return PENDING
         report = self.spec.report
@@ -420,7 +452,7 @@ class Target:
                 break
         own = embedding_of(rows[-1]) if cleared(rows[-1]) else None
         misses = rows[:-1] if own else rows
-        embedding = own
+        embedding, chain = own, list[Row]()
         if own is not None and self.links:
             grown = self.handed(own, rows[-1]["seed"], "report", Phase.TARGET, self._report_split(index))
             if grown is PENDING:
@@ -435,6 +467,7 @@ class Target:
             embedding,
             spent(misses, "flops") + (last.flops if last else 0.0),
             spent(misses, "seconds") + (last.seconds if last else 0.0),
+            tuple(chain),
         )
 
     def weak_report_member(self, candidate: Candidate, index: int, attempt: int) -> Member:
@@ -457,10 +490,10 @@ class Target:
         Its runs end at scratch's median (design: what cannot pay any more). The rows are aligned with the pipelines,
         None where no weak seed cleared.
         """
-        cap = self.break_even(reference)
         embeddings = self.handed_all(confirmation.candidate, Phase.TARGET)
         if embeddings is PENDING:
             return PENDING
+        cap = self.cap(reference, method, embeddings)
         tuned = self.tune(method, embeddings, cap, Phase.TARGET)
         if tuned is PENDING:
             return PENDING
@@ -490,7 +523,7 @@ class Target:
 
     def handed_all(self, candidate: Candidate, phase: Phase) -> tuple[Embedding, ...] | Pending:
         """The embeddings the target is given for those of a candidate: the same, or what a growth chain makes of
-        them. One whose chain breaks is left out."""
+        them. One whose chain breaks is left out, and what it cost is charged to the others in equal parts."""
         if not self.links:
             return candidate.embeddings
         grown = [
@@ -500,7 +533,10 @@ class Target:
         known = [answer for answer in grown if answer is not PENDING]
         if len(known) < len(grown):
             return PENDING
-        return tuple(embedding for embedding, _ in known if embedding is not None)
+        whole = [embedding for embedding, _ in known if embedding is not None]
+        broken = [row for embedding, rows in known if embedding is None for row in rows]
+        flops, seconds = (spent(broken, unit) / max(1, len(whole)) for unit in ("flops", "seconds"))
+        return tuple(replace(e, flops=e.flops + round(flops), seconds=e.seconds + seconds) for e in whole)
 
     def handed(
         self, embedding: Embedding, seed: int, role: str, phase: Phase, split_seed: int
@@ -527,7 +563,8 @@ class Target:
                     hold=link.goal.hold,
                     evaluate_every=link.goal.evaluate_every,
                     max_epochs=link.max_epochs,
-                    method={"name": "transfer"},
+                    method=Transfer(name="transfer").model_dump(mode="json"),
+                    keep_layers=keeps_layers(self.spec) and i == len(self.links) - 1,
                 ),
                 hyperparameters=link.config,
                 seed=derive_seed(seed, "growth", i),

@@ -80,7 +80,7 @@ def _point(
             derive_seed(spec.seed, "tradeoff", "target", i),
             grown[0],
             "tradeoff",
-            target.break_even(reference),
+            target.break_even(reference, "transfer", grown[0].d_embed),
             level=max(same),
         ),
         Phase.TRADEOFF,

@@ -114,6 +114,11 @@ def spent(rows: Sequence[Row], unit: str) -> float:
     return float(sum(row[f"{unit}_to_goal"] if cleared(row) else row[f"train_{unit}"] for row in rows))
 
 
+def keeps_layers(spec: Spec) -> bool:
+    """Whether some method transfers more than the embedding."""
+    return any(spec.target.method(name).transferred_layers for name in spec.target.methods)
+
+
 class Ladder:
     """Walks the architectures in order of cost; `rungs` tells how far each got (for the certificate)."""
 
@@ -130,7 +135,7 @@ class Ladder:
             hold=weak.goal.hold,
             evaluate_every=weak.goal.evaluate_every,
             max_epochs=weak.budget.max_epochs,
-            keep_layers=any(spec.target.method(name).transferred_layers for name in spec.target.methods),
+            keep_layers=keeps_layers(spec) and not spec.growth,
             probes=tuple(probe.model_dump(mode="json") for probe in spec.weak_probes),
         )
         self.total = proposals.budget(self.space, weak.search, weak.budget.configs_per_architecture)
@@ -187,7 +192,7 @@ class Ladder:
         rows: list[Row] = []
         configs: list[dict[str, float]] = []
         rung = self.rungs[architecture.label]
-        for number, size in enumerate(proposals.round_sizes(self.total, len(self.weak.start_from))):
+        for number, size in enumerate(proposals.round_sizes(self.total, len(self.weak.start_from), self.weak.search)):
             history = [(row["hyperparameters"], objective(row)) for row in rows]
             if number > 0 and architecture.rank >= LAG:
                 neighbour = self.rungs[self.architectures[architecture.rank - LAG].label]

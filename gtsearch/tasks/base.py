@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 from typing import Any, ClassVar
 
 import torch
@@ -131,11 +132,15 @@ class Task(BaseModel):
         """Accuracy of the best guess that does not look at the input, in [0, 1]."""
         return 1.0 / self.n_classes
 
-    @property
-    def above_chance(self) -> float:
-        """The least validation accuracy that guessing reaches with a probability below 1 in 1000 (normal tail)."""
+    def above_chance(self, looks: int = 1) -> float:
+        """The least validation accuracy that guessing reaches with a probability below 1 in 1000 (normal tail).
+
+        A run is looked at again and again, and is told above chance if one look is; so each of `looks` gets its share
+        of that probability (Bonferroni, which holds however the looks hang together).
+        """
         deviation = math.sqrt(self.chance * (1.0 - self.chance) / self.part_sizes[1])
-        return min(1.0, self.chance + 3.09 * deviation)
+        quantile = NormalDist().inv_cdf(1.0 - 0.001 / looks)
+        return min(1.0, self.chance + quantile * deviation)
 
     def prepare(self) -> None:
         """Gets what the splits are made of, and checks it: to be asked once before a run starts, so that a missing

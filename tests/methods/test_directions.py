@@ -96,7 +96,7 @@ def test_lda_of_two_classes_is_fishers_direction() -> None:
     within = (x - means[y]).T @ (x - means[y])
     fisher = torch.linalg.solve(within, means[1] - means[0])
     one = method("lda")
-    assert list(one.problems(task, NARROW, [])) == []
+    assert list(one.problems(task, NARROW, [], 100)) == []
     found = A(one, task)
     assert found.shape == (6, 1), "two classes have one direction"
     assert cosines(found, fisher[:, None]) == pytest.approx([1.0], abs=1e-5)
@@ -152,7 +152,7 @@ def test_nothing_but_the_training_part_is_looked_at() -> None:
     ids=lambda value: getattr(value, "name", None),
 )
 def test_more_directions_than_there_are(one: Method, task: Task, line: str) -> None:
-    found = list(one.problems(task, NARROW if task.vectors else SIZES, []))
+    found = list(one.problems(task, NARROW if task.vectors else SIZES, [], 100))
     assert [key for key, _ in found] == ["width"]
     assert re.search(re.escape(line), found[0][1])
 

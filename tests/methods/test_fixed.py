@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import pickle
 import re
@@ -23,11 +24,12 @@ from gtsearch.models.base import Sizes
 from gtsearch.models.mlp import MlpSizes
 from gtsearch.models.transformer import TransformerSizes
 from gtsearch.tasks.base import Task
-from gtsearch.tasks.modular import ModularAddition
+from gtsearch.tasks.modular import ModularAddition, ModularMultiplication
 
 FIXED = ("onehot", "binary", "fourier", "random", "file")
 P113 = ModularAddition(name="modular_addition", p=113)
 P8 = ModularAddition(name="modular_addition", p=8, train_fraction=0.5)
+TIMES = ModularMultiplication(name="modular_multiplication", p=17)
 HEADER = {"run_id": "abc", "task": TASK.identity(), "train_sha256": SPLITS.train_sha256}
 
 
@@ -81,7 +83,7 @@ class TestEvery:
 
     def test_tells_where_the_width_fits_no_heads(self, name: str, table: Method) -> None:
         target = TransformerSizes(name="transformer", d_embed=12, heads=3)
-        lines = [line for _, line in fixed(name, table).problems(TASK, target, [])]
+        lines = [line for _, line in fixed(name, table).problems(TASK, target, [], 100)]
         if name in ("onehot", "binary", "random"):
             assert len(lines) == 1
             assert re.search(
@@ -156,8 +158,48 @@ class TestFile:
         E_W = torch.randn(17, 3, generator=generator(0))
         artefact.write(tmp_path / "e.safetensors", E_W, HEADER)
         one = method("file", path=str(tmp_path / "e.safetensors"))
-        assert list(one.problems(TASK, SIZES, [])) == []
         torch.testing.assert_close(E(one), torch.nn.functional.normalize(E_W, dim=1))
+
+    @pytest.mark.parametrize("fraction", [TASK.train_fraction, 0.5])
+    def test_an_embedding_of_the_task_itself_is_refused_before_anything_runs(
+        self, tmp_path: Path, fraction: float
+    ) -> None:
+        """It fits its own split, and a report has splits of its own."""
+        path = tmp_path / "e.safetensors"
+        artefact.write(path, torch.ones(17, 3), HEADER)
+        task = ModularAddition(name="modular_addition", p=17, train_fraction=fraction)
+        [(key, line)] = method("file", path=str(path)).problems(task, SIZES, [], 100)
+        assert key == "path" and "\n" not in line
+        assert line.startswith(f"{path} was trained on examples of a + b mod 17 itself: they would meet the validation")
+        assert line.endswith("search with a `weak` stage, or give another task's embedding")
+        artefact.write(path, torch.ones(17, 3), HEADER | {"task": TIMES.identity()})
+        assert list(method("file", path=str(path)).problems(task, SIZES, [], 100)) == []
+
+    @pytest.mark.parametrize("name", ["t.npy", "e.safetensors"])
+    def test_is_tied_to_the_content_of_its_file(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path / name
+
+        def write(value: float) -> None:
+            table = torch.full((17, 3), value)
+            if path.suffix == ".npy":
+                np.save(path, table.numpy())
+            else:
+                artefact.write(path, table, HEADER | {"task": TIMES.identity()})
+
+        write(1.0)
+        one = method("file", path=str(path))
+        assert one.model_dump()["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert method("file", **one.model_dump(exclude={"name"})) == one
+        write(2.0)
+        [(key, line)] = one.problems(TASK, SIZES, [], 100)
+        assert key == "path" and re.fullmatch(
+            r"the embedding .* was changed: its sha256 is .*; restore it, or .*", line
+        )
+        with pytest.raises(EmbeddingError, match="was changed"):
+            E(one)
+        again = method("file", **one.model_dump(exclude={"name"}))
+        assert again == one and any("was changed" in line for _, line in again.problems(TASK, SIZES, [], 100))
+        assert method("file", path=str(path)) != one, "another content is another method"
 
     def test_an_embedding_that_saw_the_validation_examples_is_refused_at_the_start(self, tmp_path: Path) -> None:
         artefact.write(tmp_path / "e.safetensors", torch.ones(17, 3), HEADER | {"train_sha256": "0" * 64})
@@ -174,7 +216,7 @@ class TestFile:
         monkeypatch.chdir(tmp_path)
         one = method("file", path="t.npy")
         monkeypatch.chdir("/")
-        assert list(one.problems(TASK, SIZES, [])) == []
+        assert list(one.problems(TASK, SIZES, [], 100)) == []
         assert method("file", path="~/t.npy").model_dump()["path"] == str(Path.home() / "t.npy")
 
     @pytest.mark.parametrize(
@@ -205,7 +247,7 @@ class TestFile:
             path.write_bytes(content)
         elif content is not None:
             np.save(path, content, allow_pickle=True)
-        found = list(method("file", path=str(path)).problems(TASK, SIZES, []))
+        found = list(method("file", path=str(path)).problems(TASK, SIZES, [], 100))
         assert [key for key, _ in found] == ["path"]
         assert re.search(line, found[0][1]) and "\n" not in found[0][1], found[0][1]
 
@@ -216,18 +258,18 @@ class TestFile:
 
         for name in ("t.npy", "t.safetensors"):
             (tmp_path / name).write_bytes(pickle.dumps(Bomb()))
-            assert list(method("file", path=str(tmp_path / name)).problems(TASK, SIZES, []))
+            assert list(method("file", path=str(tmp_path / name)).problems(TASK, SIZES, [], 100))
         archive = tmp_path / "a.npy"
         with archive.open("wb") as file:
             np.savez(file, a=np.ones((17, 3)))
         assert "must hold numbers" in next(
-            line for _, line in method("file", path=str(archive)).problems(TASK, SIZES, [])
+            line for _, line in method("file", path=str(archive)).problems(TASK, SIZES, [], 100)
         )
 
 
 @pytest.mark.parametrize("name", ["onehot", "binary", "fourier"])
 def test_rows_said_of_tokens_do_not_fit_vectors(name: str) -> None:
-    found = list(method(name).problems(BLOBS, MlpSizes(name="mlp", d_embed=8), []))
+    found = list(method(name).problems(BLOBS, MlpSizes(name="mlp", d_embed=8), [], 100))
     assert found == [("", f"`{name}` gives tokens their rows, and three blobs has vectors; take the method out")]
 
 
@@ -241,11 +283,11 @@ def test_rows_said_of_tokens_do_not_fit_vectors(name: str) -> None:
     ],
 )
 def test_frequencies_that_are_none(frequencies: list[int], line: str) -> None:
-    found = list(method("fourier", frequencies=frequencies).problems(TASK, SIZES, []))
+    found = list(method("fourier", frequencies=frequencies).problems(TASK, SIZES, [], 100))
     assert [key for key, _ in found] == ["frequencies"]
     assert re.search(line, found[0][1])
 
 
 def test_half_the_vocabulary_is_a_frequency() -> None:
-    assert list(method("fourier", frequencies=[4]).problems(P8, SIZES, [])) == []
+    assert list(method("fourier", frequencies=[4]).problems(P8, SIZES, [], 100)) == []
     assert E(method("fourier", frequencies=[4]), P8)[:, 0].round().tolist() == [1, -1] * 4

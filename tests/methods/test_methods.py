@@ -52,6 +52,7 @@ class Case:
 
     def member(self, seed: int, **settings: Any) -> Member:
         hyperparameters = {
+            "init_scale": 0.5,
             "embedding_scale": 1.0 + seed,
             "grokfast_alpha": 0.9 + 0.03 * seed,
             "grokfast_lambda": 2.0 + seed,
@@ -102,6 +103,8 @@ OVER_VECTORS: dict[str, dict[str, Any]] = {
 }
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("transfer", {"merge_at": 2}),
+    ("transfer", {"b_start": "signs"}),
+    ("lowrank_random", {"spectrum": "default"}),
     ("transfer", {"freeze_a": True, "layers": ["layers.1.weight"]}),
     ("grokfast_ma", {"window": 2}),
     ("grokfast_ma", {"window": 3, "warmup": False}),
@@ -124,7 +127,7 @@ def case(request: pytest.FixtureRequest, table: str) -> Case:
 
 class TestContract:
     def test_fits_where_it_is_said_to(self, case: Case) -> None:
-        assert list(case.method.problems(case.task, case.sizes, [case.weak])) == []
+        assert list(case.method.problems(case.task, case.sizes, [case.weak], 100)) == []
         assert case.method.name == case.name
 
     def test_starts_trains_and_comes_back_bit_for_bit(self, case: Case) -> None:
@@ -147,15 +150,27 @@ class TestContract:
         assert module.embedding.matrix().shape == (case.task.d_vocab, width)
 
     def test_its_start_can_be_costed_without_examples(self, case: Case) -> None:
-        """And has the parameters that the start has."""
+        """And has the parameters that the start has, but for those that are held."""
         d_weak = 3 if case.method.needs_embedding else None
         found = cost.of_start(case.sizes, case.task, case.method, d_weak)
-        assert found.params == sum(p.numel() for p in case.member(0).module.parameters())
+        parameters = dict(case.member(0).module.named_parameters())
+        assert set(case.method.frozen_parameters) <= set(parameters)
+        trained = [p for name, p in parameters.items() if name not in case.method.frozen_parameters]
+        assert found.params == sum(p.numel() for p in trained)
+        assert (found.merged_flops_per_epoch is None) == (case.method.merges_at is None)
+
+    def test_says_what_is_held(self, case: Case) -> None:
+        one = case.member(0)
+        before = {n: p.detach().clone() for n, p in one.module.named_parameters()}
+        case.train([one])
+        after = dict(one.module.named_parameters())
+        held = {name for name in before if name in after and torch.equal(before[name], after[name])}
+        assert held == set(case.method.frozen_parameters)
 
     def test_trains_in_the_dtype_of_the_model(self, case: Case) -> None:
         splits = case.task.splits(0)
         module = case.method.sizes(case.sizes, case.task).module(case.task).double()
-        hyperparameters = {"embedding_scale": 2.0}
+        hyperparameters = {"embedding_scale": 2.0, "init_scale": 0.5}
         given = Given(
             case.task, splits.train, splits.train_sha256, hyperparameters, generator(0), case.embedding, weights(case)
         )
@@ -168,7 +183,9 @@ class TestContract:
         embedding, layers = case.embedding, weights(case)
         before = [t.clone() for t in (splits.train.x, *layers.values(), *([] if embedding is None else [embedding]))]
         module = case.method.sizes(case.sizes, case.task).module(case.task)
-        given = Given(case.task, splits.train, splits.train_sha256, {}, generator(0), embedding, layers)
+        given = Given(
+            case.task, splits.train, splits.train_sha256, {"init_scale": 0.5}, generator(0), embedding, layers
+        )
         state = torch.get_rng_state()
         case.method.start(module, given)
         case.method.after_initialisation(module, given)
@@ -210,7 +227,7 @@ class TestContract:
         assert ("grokfast_lambda" in one.searches) == case.name.startswith("grokfast")
 
     def test_needs_a_weak_stage_where_it_needs_an_embedding(self, case: Case) -> None:
-        lines = [line for _, line in case.method.problems(case.task, case.sizes, [])]
+        lines = [line for _, line in case.method.problems(case.task, case.sizes, [], 100)]
         assert any("needs a weak model's embedding" in line for line in lines) == case.method.needs_embedding
 
 
@@ -263,6 +280,22 @@ def test_lowrank_random_has_the_spectrum_of_the_weak_embedding_and_nothing_else_
     assert not torch.equal(A, factor("lowrank_random", seed=1, embedding=E))
 
 
+def test_lowrank_random_of_the_default_spectrum_is_a_table_as_pytorch_draws_it() -> None:
+    """Fig. 15a: scale and spectrum are N(0, 1)'s, whatever those of the weak embedding."""
+    E = 50.0 * torch.randn(400, 3, generator=generator(3)) * torch.tensor([1.0, 0.1, 0.01])
+    one = method("lowrank_random", spectrum="default")
+    found = []
+    for seed in (0, 0, 1):
+        module = SIZES.module(TASK)
+        one.start(module, Given(TASK, SPLITS.train, "", {}, generator(seed), E))
+        assert isinstance(module.embedding, FactorisedEmbedding)
+        found.append(module.embedding.A.detach())
+    A = found[0]
+    assert A.shape == E.shape and torch.equal(A, found[1]) and not torch.equal(A, found[2])
+    assert A.std(dim=0).tolist() == pytest.approx([1.0] * 3, abs=0.15)
+    assert A.mean(dim=0).tolist() == pytest.approx([0.0] * 3, abs=0.2)
+
+
 # ---- the options of transfer ----
 
 
@@ -304,6 +337,40 @@ def test_a_frozen_A_is_bit_equal_to_the_weak_embedding() -> None:
     assert torch.equal(one.module.embedding.A, E_W)
 
 
+def test_B_of_signs_is_init_scale_in_size_and_random_in_sign() -> None:
+    """Theorem 3.2: each neuron starts at Unif{+-v_init}^3; Fig. 9: v_init .4."""
+
+    def B(seed: int, init_scale: float = 0.4) -> Tensor:
+        one = Transfer(name="transfer", b_start="signs")
+        given = {"embedding_scale": 2.0, "init_scale": init_scale}
+        sizes = MlpSizes(name="mlp", d_embed=64, width=8)
+        module = build(seed, sizes=sizes, method=one, embedding=E_W, hyperparameters=given, init_scale=init_scale)
+        return module.get_parameter("embedding.B").detach()
+
+    found = B(0)
+    assert found.shape == (3, 64)
+    torch.testing.assert_close(found.abs(), torch.full((3, 64), 0.4))
+    assert all(10 < row.sum() / 0.8 + 32 < 54 for row in found), "about half of each row is negative"
+    assert torch.equal(found, B(0)) and not torch.equal(found, B(1))
+    torch.testing.assert_close(B(0, 0.8), 2.0 * found)
+
+
+def test_B_of_signs_leaves_the_rest_as_drawn() -> None:
+    start = {"embedding": E_W, "hyperparameters": {"init_scale": 0.5}}
+    plain, signs = (build(0, method=Transfer(name="transfer", b_start=b), **start) for b in ("uniform", "signs"))
+    assert torch.equal(plain.layers[0].weight, signs.layers[0].weight)
+    assert torch.equal(plain.embedding.A, signs.embedding.A)
+    assert float(plain.embedding.B.detach().abs().max()) <= 0.5 / 3**0.5
+    assert not torch.equal(plain.embedding.B, signs.embedding.B)
+
+
+@pytest.mark.parametrize(("merge_at", "refused"), [(99, False), (100, True), (100000, True)])
+def test_a_merge_that_no_run_comes_to_is_refused(merge_at: int, refused: bool) -> None:
+    found = list(method("transfer", merge_at=merge_at).problems(TASK, SIZES, [WEAK], 100))
+    line = f"must be below target.budget.max_epochs, which is 100, not {merge_at}: no epoch would come after"
+    assert found == ([("merge_at", f"{line}; merge earlier or train longer")] if refused else [])
+
+
 def test_layers_start_as_the_weak_models_where_they_overlap() -> None:
     weak = build(5, sizes=WEAK)
     layers = {name: p.detach() for name, p in weak.named_parameters() if name.startswith("layers.")}
@@ -335,7 +402,7 @@ def test_scale_spares_the_other_layers() -> None:
 @pytest.mark.parametrize(
     ("options", "weak", "key", "line"),
     [
-        ({"freeze_a": True, "merge_at": 100}, WEAK, "freeze_a", r"no A left to hold .* epoch 100; take `freeze_a` or"),
+        ({"freeze_a": True, "merge_at": 10}, WEAK, "freeze_a", r"no A left to hold .* epoch 10; take `freeze_a` or"),
         ({"layers": ["layers.7.weight"]}, WEAK, "layers", r"no parameter `layers\.7\.weight`; choose among layers\.0"),
         ({"layers": ["embedding.E"]}, WEAK, "layers", r"no parameter `embedding\.E`; choose among layers\.0\.weight"),
         (
@@ -354,7 +421,9 @@ def test_scale_spares_the_other_layers() -> None:
 )
 def test_options_of_transfer_that_cannot_be(options: dict[str, Any], weak: Sizes, key: str, line: str) -> None:
     target = MlpSizes(name="mlp", d_embed=8, width=32, depth=3) if "nowhere" in line else SIZES
-    found = list(method("transfer", **options).problems(TASK, target, [MlpSizes(name="mlp", d_embed=2, width=4), weak]))
+    found = list(
+        method("transfer", **options).problems(TASK, target, [MlpSizes(name="mlp", d_embed=2, width=4), weak], 100)
+    )
     assert [name for name, _ in found] == [key]
     assert re.search(line, found[0][1]), found[0][1]
 

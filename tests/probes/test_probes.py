@@ -51,12 +51,19 @@ def start(task: Task, sizes: Sizes, method: Method | None) -> dict[str, Any]:
     return {"task": task, "sizes": sizes, "embedding": E_W}
 
 
-def measure(one: Probe, module: Model, task: Task = TASK, memory: dict[str, Any] | None = None) -> dict[str, float]:
+def measure(
+    one: Probe,
+    module: Model,
+    task: Task = TASK,
+    memory: dict[str, Any] | None = None,
+    epoch: int = 0,
+    frozen: tuple[str, ...] = (),
+) -> dict[str, float]:
     splits = task.splits(0)
     if next(module.parameters()).dtype == torch.float64:
         splits = splits.double()
     with torch.no_grad():
-        return one.measure(View(module, dict(module.named_parameters()), splits, {} if memory is None else memory))
+        return one.measure(View(module, splits, {} if memory is None else memory, epoch, frozen))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +85,7 @@ class TestContract:
 
         def twice() -> list[dict[str, float]]:
             memory: dict[str, Any] = {}
-            return [measure(probe(name), self.build(task, sizes, method, seed), task, memory) for seed in (0, 1)]
+            return [measure(probe(name), self.build(task, sizes, method, s), task, memory, epoch=s) for s in (0, 1)]
 
         first, second = twice()
         assert list(first) == list(second)
@@ -97,7 +104,7 @@ class TestContract:
         before = {n: p.detach().clone() for n, p in module.named_parameters()}
         x, state = splits.train.x.clone(), torch.get_rng_state()
         with torch.no_grad():
-            probe(name).measure(View(module, before, splits, {}))
+            probe(name).measure(View(module, splits, {}))
         for n, p in module.named_parameters():
             assert torch.equal(p, before[n]) and p.requires_grad
             assert torch.equal(p.grad, gradients[n])
@@ -159,7 +166,7 @@ def table(E: Tensor) -> Model:
 
 def read(one: Probe, E: Tensor) -> dict[str, float]:
     with torch.no_grad():
-        return one.measure(View(table(E), {}, NO_SPLITS, {}))
+        return one.measure(View(table(E), NO_SPLITS, {}))
 
 
 class Sum(Model):
@@ -185,27 +192,63 @@ class TestNtkChange:
         hidden = bags @ module.embedding.E.detach()
         return float(module.W.detach().sum(dim=1).square().sum()) * bags @ bags.T + 5 * hidden @ hidden.T
 
-    def test_is_the_difference_of_two_kernels(self) -> None:
+    def test_is_the_difference_of_two_kernels_an_epoch(self) -> None:
         x = self.TASK.splits(0).train.x
         memory: dict[str, Any] = {}
         one, two = Sum(0), Sum(1)
         first = measure(probe("ntk_change"), one, self.TASK, memory)
-        second = measure(probe("ntk_change"), two, self.TASK, memory)
+        second = measure(probe("ntk_change"), two, self.TASK, memory, epoch=5)
         K1, K2 = self.kernel(one, x), self.kernel(two, x)
         assert math.isnan(first["ntk_change"]) and math.isnan(first["ntk_change_relative"])
         assert first["ntk_norm"] == pytest.approx(float(K1.norm()))
         assert second == pytest.approx(
             {
-                "ntk_change": float((K2 - K1).norm()),
-                "ntk_change_relative": float((K2 - K1).norm() / K2.norm()),
+                "ntk_change": float((K2 - K1).norm() / 5),
+                "ntk_change_relative": float((K2 - K1).norm() / K2.norm() / 5),
                 "ntk_norm": float(K2.norm()),
             }
         )
 
     def test_a_model_that_stays_has_a_kernel_that_stays(self) -> None:
         memory: dict[str, Any] = {}
-        found = [measure(probe("ntk_change"), Sum(0), self.TASK, memory) for _ in range(2)]
+        found = [measure(probe("ntk_change"), Sum(0), self.TASK, memory, epoch) for epoch in (0, 10)]
         assert found[1]["ntk_change"] == 0.0
+
+    @pytest.mark.parametrize("held", ["embedding.E", "W"])
+    def test_what_is_held_does_not_move_and_is_no_part_of_it(self, held: str) -> None:
+        x, module = self.TASK.splits(0).train.x, Sum(0)
+        found = measure(probe("ntk_change"), module, self.TASK, frozen=(held,))["ntk_norm"]
+        bags = torch.nn.functional.one_hot(x, 5).sum(dim=1).double()
+        hidden = bags @ module.embedding.E.detach()
+        rows = float(module.W.detach().sum(dim=1).square().sum()) * bags @ bags.T
+        assert found == pytest.approx(float((rows if held == "W" else 5 * hidden @ hidden.T).norm()))
+
+    @pytest.mark.parametrize("stack_size", [1, 2])
+    def test_training_tells_it_what_is_held(self, stack_size: int) -> None:
+        """Of the method and of the model: with A held, K is that of all other parameters."""
+        for one, task, sizes, held in (
+            (Transfer(name="transfer", freeze_a=True), TASK, SIZES, ("embedding.A",)),
+            (catalog.load("method", "onehot")(name="onehot"), TASK, SIZES, ("embedding.E",)),
+            (None, CORNERS, XorNetSizes(name="xor_net", d_embed=4, output="signs"), ("readout.a",)),
+        ):
+            members = [
+                member(s, method=one, start=start(task, sizes, one), probes=[probe("ntk_change")], max_epochs=1)
+                for s in range(2)
+            ]
+            expected = [measure(probe("ntk_change"), m.module, task, frozen=held)["ntk_norm"] for m in members]
+            loss = catalog.load("loss", task.default_loss)
+            outcomes = train(members, plan(goal=None, stack_size=stack_size, loss=loss), task.splits(0))
+            found = [outcomes[f"run-{s}"].probed[0]["ntk_norm"] for s in range(2)]
+            assert found == pytest.approx(expected, rel=1e-4)
+
+    def test_training_tells_it_how_long_ago_it_looked(self) -> None:
+        """Looked at three times as seldom, a kernel that moves has not moved three times as fast."""
+        changes = []
+        for every in (2, 6):
+            one = member(0, double=True, probes=[probe("ntk_change")], lr=1e-6, weight_decay=0.0, max_epochs=6)
+            outcome = train([one], plan(goal=None, evaluate_every=every), TASK.splits(0).double())["run-0"]
+            changes.append(outcome.probed[-1]["ntk_change"])
+        assert changes[1] == pytest.approx(changes[0], rel=0.2)
 
     def test_is_read_off_examples_spread_over_the_training_part(self) -> None:
         x = self.TASK.splits(0).train.x
@@ -232,7 +275,7 @@ def test_weight_norms() -> None:
     model = table(torch.tensor([[3.0, 0.0], [0.0, 4.0]]))
     model.other = torch.nn.Parameter(torch.full((4,), 6.0, dtype=torch.float64))
     with torch.no_grad():
-        found = probe("weight_norms").measure(View(model, {}, NO_SPLITS, {}))
+        found = probe("weight_norms").measure(View(model, NO_SPLITS, {}))
     assert found == {"weight_norm": 13.0, "embedding_norm": 5.0}
 
 
@@ -241,7 +284,7 @@ def test_weight_norms_of_a_factorised_embedding_are_of_its_factors_and_of_its_pr
     model.embedding = FactorisedEmbedding(torch.tensor([[3.0], [4.0]]), 1)
     model.embedding.B.data = torch.tensor([[12.0]])
     with torch.no_grad():
-        found = probe("weight_norms").measure(View(model, {}, NO_SPLITS, {}))
+        found = probe("weight_norms").measure(View(model, NO_SPLITS, {}))
     assert found == {"weight_norm": 13.0, "embedding_norm": 60.0}
 
 
@@ -260,13 +303,20 @@ class TestFourier:
 
     def test_one_frequency_is_all_of_it(self) -> None:
         found = read(probe("fourier", top=1), self.waves(17, {5: 2.0}))
-        assert found == pytest.approx({"fourier_share": 1.0, "fourier_frequency": 5.0})
+        assert found == pytest.approx({"fourier_share_top1": 1.0, "fourier_frequency": 5.0})
 
     def test_energy_is_the_square_of_the_amplitude(self) -> None:
         E = self.waves(17, {2: 1.0, 7: 3.0, 8: 2.0, 1: 1.0})
-        assert read(probe("fourier", top=1), E) == pytest.approx({"fourier_share": 9 / 15, "fourier_frequency": 7.0})
-        assert read(probe("fourier", top=2), E)["fourier_share"] == pytest.approx(13 / 15)
+        found = read(probe("fourier", top=1), E)
+        assert found == pytest.approx({"fourier_share_top1": 9 / 15, "fourier_frequency": 7.0})
+        assert read(probe("fourier", top=2), E)["fourier_share_top2"] == pytest.approx(13 / 15)
         assert read(probe("fourier"), E)["fourier_share"] == pytest.approx(14 / 15)
+
+    def test_two_with_different_tops_do_not_write_over_each_other(self) -> None:
+        E = self.waves(17, {2: 1.0, 7: 3.0, 8: 2.0, 1: 1.0})
+        both = read(probe("fourier"), E) | read(probe("fourier", top=1), E)
+        assert both["fourier_share"] == pytest.approx(14 / 15)
+        assert both["fourier_share_top1"] == pytest.approx(9 / 15)
 
     def test_half_a_turn_a_token_counts_once(self) -> None:
         """An even vocabulary: at d_vocab / 2 the sine is gone and the cosine alternates."""
@@ -320,7 +370,7 @@ class TestSeparation:
 
         nothing = NO_SPLITS.train
         part = Part(torch.tensor(features), torch.tensor(y))
-        view = View(Given(), {}, Splits(nothing, part, nothing, ""), {})
+        view = View(Given(), Splits(nothing, part, nothing, ""), {})
         with torch.no_grad():
             return probe("separation").measure(view)["class_separation"]
 

@@ -85,7 +85,8 @@ def test_a_chain_hands_on_the_middle_models_embedding_and_charges_it() -> None:
         assert middle.method == "growth" and middle.embedding is not None
         assert middle.embedding.run_id == pipeline.weak_rows[-1]["run_id"]
         own = pipeline.weak_rows[-1]["embeddings"][0]["train_flops"]
-        assert pipeline.weak_flops == own + 100 * middle.architecture.flops_per_epoch
+        assert pipeline.weak_flops > own and [r["run_id"] for r in pipeline.chain] == [row["weak_run_id"]]
+        assert pipeline.weak_flops == own + pipeline.chain[0]["embeddings"][0]["train_flops"]
 
 
 def test_a_chain_that_breaks_pays_for_nothing_and_is_charged() -> None:
@@ -126,3 +127,23 @@ def test_what_is_trained_differently_is_another_run() -> None:
         shared = set(base.needed) & set(other.needed)
         target = {r for r in shared if base.needed[r]["stage"] == "target" and base.needed[r]["method"] == "transfer"}
         assert not target, change
+
+
+def test_controls_may_have_the_whole_budget() -> None:
+    """Without the cap a control that is slower than scratch is told as what it is."""
+
+    def target(member: Member, source: Member | None) -> int | None:
+        return {"scratch": 200, "transfer": 40}.get(member.method, 300)
+
+    for capped, status in ((True, "capped"), (False, "cleared")):
+        experiment = spec(**BIG, target__cap_controls=capped)
+        found = search(experiment, Oracle(weak_clears(lambda a: a.params >= 262), target)).policy.findings
+        assert {row["status"] for row in found.controls["lowrank_random"][1]} == {status}
+
+
+def test_a_grid_runs_its_points_and_no_published_settings() -> None:
+    with pytest.raises(SpecError, match=r"target.start_from: a grid runs its own points"):
+        spec(
+            target__search="grid",
+            target__tune={n: [0.1, 0.2] for n in ("lr", "weight_decay", "init_scale")} | {"embedding_scale": 1},
+        )

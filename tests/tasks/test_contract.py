@@ -91,11 +91,18 @@ class TestContract:
         assert {field for field in ("train_fraction", "n_train") if field in task.identity()} <= set(SPLIT_FIELDS)
 
     def test_chance_is_the_best_blind_guess(self, task: Task) -> None:
-        assert 1 / task.n_classes <= task.chance < task.above_chance <= 1
+        assert 1 / task.n_classes <= task.chance < task.above_chance() <= task.above_chance(100) <= 1
         y = torch.cat([part.y for part in parts(task.splits(0))])
         share = float(y.bincount().max()) / len(y)
         # Of a task that is sampled, the share in a sample.
         assert abs(share - task.chance) < 4 * math.sqrt(0.25 / len(y))
+
+    def test_above_chance_is_above_guesses_however_often_one_looks(self, task: Task) -> None:
+        """1 in 1000 for all looks together: 3.09 deviations at one look, 4.26 at a hundred."""
+        deviation = math.sqrt(task.chance * (1 - task.chance) / task.part_sizes[1])
+        for looks, deviations in ((1, 3.0902), (100, 4.2649)):
+            expected = min(1.0, task.chance + deviations * deviation)
+            assert task.above_chance(looks) == pytest.approx(expected, abs=1e-4 * deviation)
 
     def test_has_a_title_a_loss_and_outputs(self, task: Task) -> None:
         assert task.title and "\n" not in task.title and "train" in task.train_words

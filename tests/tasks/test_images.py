@@ -85,7 +85,7 @@ def test_every_format_gives_the_same_images(tmp_path: Path, kind: str) -> None:
 def test_nothing_is_read_before_a_split(tmp_path: Path) -> None:
     task = mnist(tmp_path / "not-there-yet")
     assert (task.part_sizes, task.d_vocab, task.title) == ((20, 10, 10), 784, "MNIST")
-    assert 0.1 < task.chance < task.above_chance
+    assert 0.1 < task.chance < task.above_chance()
     with pytest.raises(TaskError, match=r"there is no folder .*not-there-yet; give one"):
         task.splits(0)
     with pytest.raises(TaskError, match="there is no folder"):
