@@ -141,10 +141,10 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         variation, changes, kind, name, reached of seeds with Wilson's interval (low, high); the Kaplan-Meier median
         of the epochs to the goal and its interval (null where unknown or censored), cap (the most epochs of a member
-        that did not get there; where all did, what they were allowed); against the first variation: pairs (seeds on which both reach the goal), the median difference in
-        epochs over them with its interval, lost and won (seeds that only the first, only this one takes to the goal)
-        and McNemar's exact p; null where both are the very same runs. A seed without a member (a pipeline that gave
-        no embedding) did not reach the goal.
+        that did not get there; where all did, what they were allowed); against the first variation: pairs (seeds on
+        which both reach the goal), the median difference in epochs over them with its interval, lost and won (seeds
+        that only the first, only this one takes to the goal) and McNemar's exact p; null where both are the very same
+        runs. A seed without a member (a pipeline that gave no embedding) did not reach the goal.
         Rows of kind `weak` and `pipelines` hold counts alone.
     """
     records = [_row(own) for _, own in frame.groupby(["variation", "kind", "name"], sort=False)]

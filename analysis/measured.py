@@ -1,4 +1,4 @@
-"""What a run measured, by the names of `gtsearch.measures`: of each method and of the weak model a median and its spread.
+"""What a run measured, by the names of `gtsearch.measures`: a median and its spread, a method and of the weak model.
 
 `members_of` takes the report members of one variation, `samples` their values of one measure, `measure` what is said
 of them. Nothing is averaged over survivors: a time that was not seen to end is censored.
@@ -218,7 +218,7 @@ def text(measured: Measured, name: str) -> str:
     if name == "stayed":
         return f"stayed {reached}"
     before = _BEFORE.get(name, "" if name in _AFTER or name in _UNITS else f"{label(name)} ")
-    after = _AFTER.get(name, "") if measured.median is not None or name not in _UNITS else ""
+    after = "" if measured.median is None else _AFTER.get(name, "")
     censored = f" ({reached})" if name == "time_gap" and measured.there < measured.n else ""
     return f"{before}{spread(measured, name)}{after}{censored}"
 

@@ -22,8 +22,8 @@ _INTRODUCTION = """\
 Each row is an experiment that comes along and stands for a figure or a table of the paper ("Let Me Grok for You", \
 arXiv 2504.13292). Ours is what the methods did on fresh seeds: how many reach the goal, then what the experiment asks \
 to be set beside the paper (`about.measure`), or the epochs and FLOPs to the goal. Every number is a median over seeds \
-with its 95 % bootstrap interval in brackets; of a time that not all seeds saw the end of it is the Kaplan-Meier median \
-(a dash: half of the seeds never got there; `beyond`: that end was not seen). `weak` is the weak model. Of variations \
+with its 95 % bootstrap interval in brackets; of a time that not all seeds saw the end of, the Kaplan-Meier median (a \
+dash: half of the seeds never got there; `beyond`: that end was not seen). `weak` is the weak model. Of variations \
 there is a line each.
 """
 
@@ -40,7 +40,8 @@ def write_reproduction(folders: Sequence[str | Path], experiments: Sequence[tupl
             `about.measure` names what of ours is printed (gtsearch.measures).
 
     Raises:
-        ResultsError: an experiment asks for a measure there is none of; a folder is not a run's, or something in it is damaged.
+        ResultsError: an experiment asks for a measure there is none of; a folder is not a run's, or something in it is
+            damaged.
     """
     finished, begun = _by_name(folders)
     rows = []
@@ -108,8 +109,10 @@ def _ours(results: Results, names: Sequence[str]) -> tuple[str, str, str, str]:
     summary, environment = results.summary, results.environment
     if summary["variations"] is None:
         lines = _alone(results, names) + _weak(summary, whole="flops" in (names or _USUAL))
-    else:
+    elif names:
         lines = _varied(results, names)
+    else:
+        lines = [_usual(name, entry["summary"]["methods"]) for name, entry in summary["variations"].items()]
     seeds = sorted({record["seeds"] for own in _summaries(summary) for record in own["methods"].values()})
     return _BREAK.join(lines), " or ".join(map(str, seeds)), _device(environment), _made_with(environment)
 
@@ -133,18 +136,28 @@ def _alone(results: Results, names: Sequence[str]) -> list[str]:
     return [f"{who}: {', '.join(told)}" for who, told in parts.items()]
 
 
+def _usual(variation: str, methods: Json) -> str:
+    """The line of a variation of an experiment that asks for no measure: of each method k of n, and the epochs."""
+    told = [
+        f"{name} {style.k_of_n(record['reached'], record['seeds'])}, "
+        + style.spread(record["epochs_to_goal"]["median"], record["epochs_to_goal"]["interval"], "epochs")
+        for name, record in methods.items()
+    ]
+    return f"{variation}: {'; '.join(told) or 'no target was trained'}"
+
+
 def _varied(results: Results, names: Sequence[str]) -> list[str]:
     """A line a variation, and the slopes of what was measured over a number that was varied."""
     varied = results.summary["variations"]
     counts = {name: _counts(entry["summary"]["methods"]) for name, entry in varied.items()}
-    same = len(set(counts.values())) == 1 and bool(names)  # what is the same everywhere is said once
+    same = len(set(counts.values())) == 1  # what is the same everywhere is said once
     lines = [f"all {len(varied)} variations: {next(iter(counts.values()))}"] if same else []
     for variation in varied:
         members = measured.members_of(results, variation)
         told = [] if same else [counts[variation]]
-        told += [_of_each(measured.measure(members, name), name) for name in names or ("epochs",)]
+        told += [_of_each(measured.measure(members, name), name) for name in names]
         lines.append(f"{variation}: {'; '.join(filter(None, told)) or 'nothing was measured'}")
-    for line in sweep.slopes(sweep.table(sweep.gather(results, names))) if names else []:
+    for line in sweep.slopes(sweep.table(sweep.gather(results, names))):
         who = "" if len(results.summary["methods"]) == 1 else f", {line['who']}"
         over = f"{measured.label(line['measure'])} over {line['sweep']}{who}"
         lines.append(f"{over}, both in logarithms: {sweep.slope_text(line)}")

@@ -73,7 +73,8 @@ def answer(summary: Json) -> dict[str, str]:
         return {
             "model": "",
             "verdict": "No weak model was trained to its end",
-            "evidence": "Neither an accuracy nor the target was asked to judge; the table below says how far each came.",
+            "evidence": "Nothing was asked to judge, neither an accuracy nor the target; the table below says how far "
+            "each came.",
         }
     if not screened:
         return {
@@ -111,7 +112,7 @@ def _unjudged(summary: Json) -> dict[str, str]:
     return {
         "model": clears["architecture"],
         "verdict": f"was {trained(summary['weak'], clears)}",
-        "evidence": f"{style.count(clears['params'])} parameters. Nothing judged it, neither an accuracy nor the target."
+        "evidence": f"{style.count(clears['params'])} parameters. Neither an accuracy nor the target judged it."
         + (f" Its embedding takes the target to its goal on {carried}." if carried else ""),
     }
 

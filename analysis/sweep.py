@@ -121,8 +121,8 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         measure, sweep, x, variation, who, median with its interval (low, high; null where not seen), reached of n;
         the same on all rows of one line: slope of the medians over x, both in logarithms, and its interval (null
-        where a value is censored or not positive, or there are fewer than three x). A measure of which no median is
-        known has no row.
+        where a value is censored or not positive, there are fewer than three x, or all have the same values). A
+        measure of which no median is known has no row.
     """
     blocks = []
     for keys, line in frame.groupby(["measure", "sweep", "who"], sort=False):
@@ -155,7 +155,10 @@ def _point(own: pd.DataFrame) -> dict[str, Any]:
 def _slope(line: pd.DataFrame) -> tuple[float | None, stats.OpenInterval]:
     if line["x"].isna().any() or not line["there"].all():
         return None, (None, None)
-    return stats.log_slope([(float(x), floats(own["value"])) for x, own in line.groupby("x")])
+    points = [(float(x), np.sort(floats(own["value"]))) for x, own in line.groupby("x")]
+    if all(np.array_equal(values, points[0][1]) for _, values in points):
+        return None, (None, None)  # the very same runs at every x: scratch, where the weak model is varied
+    return stats.log_slope(points)
 
 
 def slopes(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -165,8 +168,14 @@ def slopes(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def slope_text(line: Mapping[str, Any]) -> str:
-    """`slope -0.49 [-0.53, -0.44]`."""
-    return f"slope {style.spread(line['slope'], (line['slope_low'], line['slope_high']), '')}"
+    """`slope -0.49 [-0.53, -0.44]`; without an interval the slope alone."""
+    bounds = (line["slope_low"], line["slope_high"])
+    interval = "" if None in bounds else f" [{', '.join(map(_two_digits, bounds))}]"
+    return f"slope {_two_digits(line['slope'])}{interval}"
+
+
+def _two_digits(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # + 0.0: no minus before a nought
 
 
 # -- the picture ----------------------------------------------------------------------------------------------
@@ -291,7 +300,7 @@ def _draw_numbers(panel: Axes, part: pd.DataFrame, bounds: tuple[float, float, b
     panel.set_ylim(low, high)
     x = floats(part["x"])
     wide = x.min() > 0 and x.max() > _FAR * x.min()
-    margin = 0.06 * (x.max() - x.min())
+    margin = 0.06 * (x.max() - x.min()) or 0.1 * abs(x.max()) or 1.0  # something was measured at one x alone
     panel.set_xlim(*((x.min() / 1.25, x.max() * 1.25) if wide else (x.min() - margin, x.max() + margin)))
     for who in sorted(set(part["who"]), key=_order):
         own = part[part["who"] == who].sort_values("x")

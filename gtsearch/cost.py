@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from gtsearch.catalog import load
 from gtsearch.methods.base import Given, Method
@@ -29,6 +29,14 @@ class Cost:
     flops_per_epoch: int
     merged_flops_per_epoch: int | None = None
 
+    def epochs(self, flops: float, merges_at: int | None) -> float:
+        """How many epochs `flops` pay for, of a start that merges after `merges_at` of them (None: never)."""
+        before = math.inf if merges_at is None or self.merged_flops_per_epoch is None else float(merges_at)
+        paid = flops / self.flops_per_epoch
+        if paid <= before or self.merged_flops_per_epoch is None:
+            return paid
+        return before + (flops - before * self.flops_per_epoch) / self.merged_flops_per_epoch
+
 
 def measure(module: Model, task: Task, loss: str | None = None, frozen: Collection[str] = ()) -> Cost:
     """Counts one training epoch of `module` on `task`, on meta tensors: nothing is computed.
@@ -41,6 +49,8 @@ def measure(module: Model, task: Task, loss: str | None = None, frozen: Collecti
         frozen: names of parameters that are held, beside the module's own. Their gradients are worked out and paid
             for all the same, as in training.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # seconds to load, which who only reads a Cost need not pay
+
     shadow = copy.deepcopy(module).to("meta")
     part = task.blank(task.part_sizes[0], "meta")
     with FlopCounterMode(display=False) as counter:

@@ -122,7 +122,7 @@ def shared_answers(source: Splits, target: Splits) -> float:
         Of the source's training inputs that are among the target's validation or test inputs, the share that have the
         same label there, in [0, 1]; 0 where no input is shared.
     """
-    answers = {}
+    answers: dict[bytes, int] = {}
     for part in (target.validation, target.test):
         answers |= dict(zip(_rows(part.x), part.y.tolist(), strict=True))
     pairs = [

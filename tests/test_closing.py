@@ -240,6 +240,10 @@ def test_without_a_weak_stage_the_fastest_method_is_named() -> None:
             "onehot has the least median, 2.5 times below scratch, in FLOPs; their intervals meet",
         ),
         (
+            {"onehot": method(9, 12.1, 4.0, 14.0), "scratch": method(10, 12.5, 10.0, 15.0)},
+            "onehot and scratch are level, in FLOPs",
+        ),
+        (
             {"onehot": method(9, 5.0, 4.0, 11.0), "scratch": method(1, None, None, None)},
             "onehot is the only one that takes half its seeds there",
         ),
@@ -273,6 +277,46 @@ def test_without_a_screen_nothing_is_said_of_clearing(weak: dict[str, Any], text
     told = lines(changed(threshold=None, weak=weak))
     assert told[1] == f"weak     {text}"
     assert told[2].startswith("         undecided: ")
+
+
+def unjudged(**changes: Any) -> dict[str, Any]:
+    """Neither an accuracy nor the target was asked to judge."""
+    clears = SMALLER | {"train_flops": 400.0}
+    ladder = [rung("mlp-d3-w4-L2", None, "undecided") | {"flops_per_epoch": 4}]
+    weak = {"clears": clears, "pays": None, "undecided": [], "excluded": [], "ladder": ladder}
+    return changed(**{"threshold": None, "judge": "none", "weak": weak} | changes)
+
+
+def test_where_nothing_judged_nothing_is_said_of_paying() -> None:
+    told = lines(unjudged())
+    assert told[1] == (
+        "weak     mlp-d3-w4-L2 · 815 parameters · trained 100 epochs without a threshold; "
+        "its embedding takes the target to its goal on 10 of 10 fresh pipelines"
+    )
+    assert not any("nothing" in line for line in told)
+    alone = lines(unjudged(methods={"scratch": GOOD["methods"]["scratch"]}, speedup=ratios(None, None, None)))
+    assert alone[1] == "weak     mlp-d3-w4-L2 · 815 parameters · trained 100 epochs without a threshold"
+
+
+def test_without_a_threshold_counts_are_of_what_the_judge_saw() -> None:
+    entries = [
+        rung("mlp-d2-w4-L2", 0, "") | {"gate_seeds": 2},
+        rung("mlp-d3-w4-L2", None, ""),
+        rung("mlp-d4-w4-L2", 1, "") | {"gate_seeds": 1},
+    ]
+    told = lines(changed(threshold=None, weak={"undecided": entries, "excluded": entries[:1]}))
+    assert told[2] == (
+        "         undecided: mlp-d2-w4-L2 (0 of 2 carry the target), mlp-d3-w4-L2 (the target was not asked), "
+        "mlp-d4-w4-L2 (1 of 1 carries the target) · excluded: mlp-d2-w4-L2 (8 configs, 0 of 2 carry the target)"
+    )
+
+
+def test_a_ratio_that_would_read_one_is_called_as_fast() -> None:
+    told = lines(changed(speedup=ratios(1.04, 0.97, 0.9)))
+    line = "transfer is as fast as scratch · as fast with the weak model · 1.1 times slower with every search, in FLOPs"
+    assert f"{'':9}{line}" in told
+    bound = lines(changed(speedup=ratios(1.04, None, None, lower_bound=True)))
+    assert "         transfer is at least 1.0 times faster than scratch, in FLOPs" in bound
 
 
 def test_variations_are_told_and_many_are_counted() -> None:

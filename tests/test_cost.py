@@ -8,7 +8,7 @@ import pytest
 import torch
 from model_tasks import BLOBS, CORNERS
 from torch import Tensor
-from training_kit import build
+from training_kit import build, plan
 
 from gtsearch import cost
 from gtsearch.catalog import METHODS, load
@@ -93,6 +93,16 @@ def test_a_start_that_merges_is_counted_before_and_after(vectors: bool) -> None:
     never = cost.of_start(sizes, task, Transfer(name="transfer"), 1)
     assert found.merged_flops_per_epoch == plain.flops_per_epoch != found.flops_per_epoch
     assert never.merged_flops_per_epoch is None and never.flops_per_epoch == found.flops_per_epoch
+
+
+@pytest.mark.parametrize(("flops", "epochs"), [(0.0, 0.0), (350.0, 3.5), (400.0, 4.0), (2400.0, 6.0)])
+def test_what_flops_pay_for_on_both_sides_of_a_merge(flops: float, epochs: float) -> None:
+    merging = cost.Cost(params=1, flops_per_epoch=100, merged_flops_per_epoch=1000)
+    assert merging.epochs(flops, 4) == epochs
+    assert merging.epochs(flops, None) == cost.Cost(1, 100).epochs(flops, 4) == flops / 100
+    if epochs == int(epochs):  # as training charges it
+        shared = plan(flops_per_epoch=100, merged_flops_per_epoch=1000)
+        assert shared.flops(int(epochs), Transfer(name="transfer", merge_at=4)) == flops
 
 
 @pytest.mark.parametrize("name", ["onehot", "binary", "random"])

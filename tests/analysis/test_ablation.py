@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,26 @@ def test_a_pipeline_without_an_embedding_is_a_miss_on_the_seed_that_only_the_oth
     none_ran = members("slow", "transfer", [None], seeds=3).assign(run_id=pd.NA, seed=pd.NA, status=pd.NA, epochs=pd.NA)
     never = row(ablation.table(pd.concat([members("base", "transfer", [10, 20, 30]), none_ran])), "slow", "transfer")
     assert (never["reached"], never["seeds"], never["lost"], never["cap"]) == (0, 3, 3, None)
+
+
+def test_the_cap_is_of_those_that_did_not_get_there_and_not_how_far_the_others_ran_on() -> None:
+    frame = pd.concat([members("base", "transfer", [300, 350]), members("slow", "transfer", [300, None])])
+    assert row(ablation.table(frame), "base", "transfer")["cap"] is None  # they ran on to 700
+    assert row(ablation.table(frame), "slow", "transfer")["cap"] == 400
+    given = ablation.table(frame.assign(cap=500.0))
+    assert [row(given, name, "transfer")["cap"] for name in ("base", "slow")] == [500, 400]
+
+
+def test_the_cap_of_a_run_is_what_its_spec_allows(varied: Results) -> None:
+    spec = varied.spec_text + "  budget: {configs: 1, max_epochs: 900}\n"
+    table = ablation.table(ablation.gather(dataclasses.replace(varied, spec_text=spec)))
+    assert row(table, "base", "transfer")["cap"] == 900
+    summary = copy.deepcopy(varied.summary)
+    summary["variations"]["merged, late"]["changes"]["target.budget.max_epochs"] = 700
+    summary["variations"]["base"]["summary"]["methods"]["scratch"]["cap_epochs"] = 650
+    table = ablation.table(ablation.gather(dataclasses.replace(varied, spec_text=spec, summary=summary)))
+    assert row(table, "merged, late", "transfer")["cap"] == 700
+    assert row(table, "base", "scratch")["cap"] == 650
 
 
 def test_the_very_same_runs_are_not_compared() -> None:

@@ -274,3 +274,28 @@ def test_folders_of_one_name_are_told_apart(usual: Results, small: Results) -> N
     assert report._names([usual, small]) == ["modadd-run", "modadd-2"]
     assert len(set(report._names([usual, twin]))) == 2
     assert "/" in report._names([usual, twin])[0]
+
+
+def test_where_nothing_judged_the_answer_says_what_was_asked(folder: Path) -> None:
+    results = make(folder, Story(screened=False, architectures=9, levels=()))
+    clears = results.summary["weak"]["clears"] | {"train_flops": 1000.0}
+    ladder = [{**rung, "flops_per_epoch": 10} for rung in results.summary["weak"]["ladder"]]
+    weak = results.summary["weak"] | {"pays": None, "clears": clears, "undecided": [], "ladder": ladder}
+    summary = results.summary | {"weak": weak, "judge": "none"}
+    told = sentences.answer(summary)
+    assert (told["model"], told["verdict"]) == (clears["architecture"], "was trained 100 epochs without a threshold")
+    assert "Its embedding takes the target to its goal on 10 of 10 fresh pipelines (95" in told["evidence"]
+    certified = sentences.bracket(summary)[-1]["details"][0]
+    assert certified.startswith("trained 100 epochs without a threshold; nothing judged it; takes the target to its")
+    every = str(told) + str(sentences.bracket(summary))
+    assert "pay" not in every and "scratch" not in every and "minimal" not in every
+    assert "clears" not in sentences.answer(summary | {"weak": weak | {"clears": None}})["verdict"]
+
+
+def test_methods_that_are_level_are_said_to_be(folder: Path) -> None:
+    story = Story(weak=False, methods=("scratch", "fourier"), rises={"fourier": 135}, architectures=0)
+    methods = copy.deepcopy(make(folder, story).summary["methods"])
+    methods["fourier"]["flops_to_goal"]["median"] = 1.04 * methods["scratch"]["flops_to_goal"]["median"]
+    told = sentences.answer({"weak": None, "threshold": None, "methods": methods})
+    assert (told["model"], told["verdict"]) == ("scratch", "and fourier are level")
+    assert "times as much" not in told["evidence"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from tests.analysis.synthetic import Story, Variation, make
 SMALL = Story(name="fig6a-cpu", architectures=16, levels=(), seeds=3, methods=("transfer", "scratch"))
 
 
-def entry(name: str, paper: str | None, shows: str = "it groks", printed: str | None = None) -> tuple[str, Any]:
-    return f"paper/{name}", {"name": name, "about": {"shows": shows, "paper": paper, "printed": printed}}
+def entry(
+    name: str, paper: str | None, shows: str = "it groks", printed: str | None = None, measure: Sequence[str] = ()
+) -> tuple[str, Any]:
+    about = {"shows": shows, "paper": paper, "printed": printed, "measure": list(measure)}
+    return f"paper/{name}", {"name": name, "about": about}
 
 
 def rows(text: str) -> list[list[str]]:
@@ -86,6 +90,59 @@ def test_of_variations_there_is_a_line_each(tmp_path: Path) -> None:
     lines = row[5].split("<br>")
     assert [line.split(":")[0] for line in lines] == ["base", "merged", "random A"]
     assert lines[2].startswith("random A: transfer 0 of 3, –; scratch 3 of 3, ")
+
+
+def test_what_an_experiment_asks_for_is_printed(run: results.Results) -> None:
+    asked = ["time_gap", "seconds_per_epoch", "weak_accuracy", "stayed"]
+    (row,) = rows(write_reproduction([run.folder], [entry("fig6a-cpu", "Fig. 6a", measure=asked)]))
+    transfer, scratch, weak, model = row[5].split("<br>")
+    assert transfer.startswith("transfer: 3 of 3, time gap ") and transfer.endswith("an epoch, stayed 3 of 3")
+    assert scratch.startswith("scratch: 3 of 3, time gap ")
+    assert weak.startswith("weak: ") and " an epoch, weak accuracy 0.4" in weak
+    assert model.startswith("weak model: ") and "FLOP" not in row[5]
+
+
+def test_of_a_sweep_each_variation_is_a_line_and_the_slope_follows(tmp_path: Path) -> None:
+    varied = {f"p {p}": Variation({"task.p": p}) for p in (29, 59)}
+    made = make(tmp_path / "run", dataclasses.replace(SMALL, methods=("scratch",), weak=False, variations=varied))
+    same = {"stage": "target", "role": "report", "purpose": "report", "method": "scratch", "status": "cleared"}
+    members = [
+        same | {"run_id": f"{name}-{i}", "variation": name, "probed": [{"epoch": 5, "norm": p**2.0 + i - 1}]}
+        for name, p in (("base", 113), ("p 29", 29), ("p 59", 59))
+        for i in range(3)
+    ]
+    results.write_tables(made.folder, members, 1.0)
+    summary = made.summary
+    for part in summary["variations"].values():
+        part["summary"]["methods"] = {"scratch": summary["methods"]["scratch"]}
+    results.write_json(made.folder / results.SUMMARY, summary)
+    (row,) = rows(write_reproduction([made.folder], [entry("fig6a-cpu", "Fig. 5", measure=["probe:norm"])]))
+    counts, base, small, middle, slope = row[5].split("<br>")
+    assert counts == "all 3 variations: scratch 3 of 3"
+    assert base == "base: norm 12,800 [12,800, 12,800]"
+    assert (small, middle) == ("p 29: norm 841 [840, 842]", "p 59: norm 3,480 [3,480, 3,480]")
+    assert slope == "norm over p, both in logarithms: slope 2.00 [2.00, 2.00]"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "epoch",
+            r"^paper/fig6a-cpu: there is no measure `epoch`; did you mean `epochs`\? \(known: epochs, .*probe:NAME",
+        ),
+        ("probe:", r"there is no measure `probe:`"),
+    ],
+)
+def test_a_measure_there_is_none_of_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ResultsError, match=message):
+        write_reproduction([], [entry("fig6a-cpu", "Fig. 6a", measure=[name])])
+
+
+def test_a_number_that_no_probe_read_is_refused(tmp_path: Path) -> None:
+    made = make(tmp_path / "run", dataclasses.replace(SMALL, probes=("ntk_change",)))
+    with pytest.raises(ResultsError, match=r"no measure `probe:ntk`; did you mean `probe:ntk_change`"):
+        write_reproduction([made.folder], [entry("fig6a-cpu", "Fig. 6a", measure=["probe:ntk"])])
 
 
 def test_methods_alone_and_a_gpu(tmp_path: Path) -> None:

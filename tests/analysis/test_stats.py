@@ -233,3 +233,29 @@ def test_methods_are_told_apart_when_their_intervals_do_not_meet() -> None:
 
 def test_a_median_may_be_negative_beside_members_that_never_get_there() -> None:
     assert stats.km_median([-10.0, -8.0, -5.0, math.inf], [True, True, True, False]) == pytest.approx(-6.5)
+
+
+def test_the_slope_of_a_power_law_with_its_interval() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.05, (4, 30))
+    points = [(x, x**-0.5 * np.exp(noise[i])) for i, x in enumerate((100.0, 200.0, 400.0, 1600.0))]
+    slope, (low, high) = stats.log_slope(points)
+    assert low is not None and high is not None and slope == pytest.approx(-0.5, abs=0.03)
+    assert -0.56 < low < -0.5 < high < -0.44
+    assert stats.log_slope(points) == (slope, (low, high))
+    assert stats.log_slope([(x, [3 * x]) for x in (1.0, 2.0, 4.0)]) == (pytest.approx(1.0), (None, None))
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [],
+        [(1.0, [1.0, 2.0]), (2.0, [3.0])],
+        [(1.0, [1.0]), (1.0, [2.0]), (2.0, [3.0])],
+        [(1.0, [1.0]), (2.0, [0.0]), (3.0, [3.0])],
+        [(0.0, [1.0]), (2.0, [2.0]), (3.0, [3.0])],
+        [(1.0, [1.0]), (2.0, [math.inf]), (3.0, [3.0])],
+        [(1.0, [1.0]), (2.0, []), (3.0, [3.0])],
+    ],
+)
+def test_where_there_is_no_slope(points: list[tuple[float, list[float]]]) -> None:
+    assert stats.log_slope(points) == (None, (None, None))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from model_tasks import BLOBS
+from pydantic import ValidationError
 from torch import Tensor
 from training_kit import SIZES, SPLITS, TASK, build, generator, member, plan, train
 
@@ -23,6 +24,7 @@ from gtsearch.methods.base import Method
 from gtsearch.models.base import Sizes
 from gtsearch.models.mlp import MlpSizes
 from gtsearch.models.transformer import TransformerSizes
+from gtsearch.problems import explain
 from gtsearch.tasks.base import Task
 from gtsearch.tasks.modular import ModularAddition, ModularMultiplication
 
@@ -291,3 +293,11 @@ def test_frequencies_that_are_none(frequencies: list[int], line: str) -> None:
 def test_half_the_vocabulary_is_a_frequency() -> None:
     assert list(method("fourier", frequencies=[4]).problems(P8, SIZES, [], 100)) == []
     assert E(method("fourier", frequencies=[4]), P8)[:, 0].round().tolist() == [1, -1] * 4
+
+
+@pytest.mark.parametrize(("name", "options"), [("fourier", {"frequencies": 3}), ("transfer", {"layers": "text"})])
+def test_a_list_that_is_none_is_told_in_plain_words(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as raised:
+        method(name, **options)
+    [problem] = explain(raised.value)
+    assert problem.path in options and problem.text.startswith("must be a list, not ")
