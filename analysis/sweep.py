@@ -228,6 +228,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> None:
     for row, name in enumerate(grid.measures):
         own = frame[frame["measure"] == name]
         bounds = _bounds(own)
+        first = next(sweep for sweep in grid.sweeps if (own["sweep"] == sweep).any())  # its panel names the measure
         for column, sweep in enumerate(grid.sweeps):
             part = own[own["sweep"] == sweep]
             if part.empty:
@@ -236,7 +237,7 @@ def draw(frame: pd.DataFrame, ax: Axes) -> None:
             place = (grid.left[column] / width, 1 - (top + grid.height) / height, _WIDTH / width, grid.height / height)
             panel = ax.inset_axes(place)
             (_draw_names if sweep == "" else _draw_numbers)(panel, part, bounds)
-            panel.set_title(_title(name, part, first=column == 0), fontsize="small", fontweight="normal", pad=4)
+            panel.set_title(_title(name, part, first=sweep == first), fontsize="small", fontweight="normal", pad=4)
     who = sorted(set(frame["who"]), key=_order)
     handles = [Line2D([], [], color=_look(w)[0], marker=_look(w)[1], ms=5, lw=1.5, label=w) for w in who]
     ax.legend(

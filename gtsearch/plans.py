@@ -15,7 +15,7 @@ from gtsearch.models.base import Sizes
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Architecture
 from gtsearch.search.policy import Policy
-from gtsearch.search.target import Price
+from gtsearch.search.target import Price, plain_price
 from gtsearch.spec import Spec
 from gtsearch.tasks.base import Task
 
@@ -42,17 +42,16 @@ def policy_for(spec: Spec, workers: int = 1, job_members: int | None = None, var
 def pricing(spec: Spec) -> Price:
     """What an epoch costs by the architecture, the method it starts by, and the width of what it is given."""
 
-    def price(architecture: Architecture, method: Mapping[str, Any] | None, d_weak: int | None) -> int:
+    def price(architecture: Architecture, method: Mapping[str, Any] | None, d_weak: int | None) -> cost.Cost:
         if method is None:
-            return architecture.flops_per_epoch
+            return plain_price(architecture, method, d_weak)
         key = canonical([dict(method), d_weak])
         if (architecture, key) not in known:
             start = catalog.load("method", method["name"])(**method)
-            measured = cost.of_start(architecture.sizes, spec.task, start, d_weak, spec.target_loss)
-            known[architecture, key] = measured.flops_per_epoch
+            known[architecture, key] = cost.of_start(architecture.sizes, spec.task, start, d_weak, spec.target_loss)
         return known[architecture, key]
 
-    known: dict[tuple[Architecture, str], int] = {}
+    known: dict[tuple[Architecture, str], cost.Cost] = {}
     return price
 
 

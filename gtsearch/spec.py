@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from gtsearch import domains, reading
 from gtsearch.catalog import LOSSES, METHODS, OPTIMIZERS, load, no_such
@@ -199,6 +199,16 @@ class TargetGate(Part):
     seeds: Count = 2
 
 
+def _filled_in(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    if name not in METHODS or "name" in options:
+        return {}
+    try:
+        method: Method = load("method", name)(name=name, **options)
+    except ValidationError:  # `TargetSpec.problems` tells what is wrong
+        return {}
+    return method.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
+
+
 class TargetSpec(Part):
     """The target stage: the one large model, what it must reach, and the methods to compare.
 
@@ -222,6 +232,12 @@ class TargetSpec(Part):
     start_from: dict[str, list[Start]] = Field(default_factory=dict)
     budget: TargetBudget
     gate: TargetGate = TargetGate()
+
+    @field_validator("options")
+    @classmethod
+    def _with_what_is_filled_in(cls, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """As the methods hold them: a file's whole path, and the hash of its content, which a run stays tied to."""
+        return {name: given | _filled_in(name, given) for name, given in options.items()}
 
     def method_space(self, method: str) -> dict[str, Domain]:
         """What is searched for `method`: `tune`, with the scale of A for the methods that have an A, else without."""
@@ -488,6 +504,9 @@ class Spec(Part):
         if not shapes:
             yield from self._methods_that_miss_something()
             for i, probe in enumerate(self.probes):
+                # Only `fourier` names its numbers by its options.
+                if probe.name != "fourier" and probe.name in [other.name for other in self.probes[:i]]:
+                    yield Problem(("probes", i), f"the probe `{probe.name}` stands twice; take one out")
                 yield from (Problem(("probes", i), text) for text in probe.problems(self.task, self.target.model))
         if self.weak is None:
             yield from self._parts_of_a_weak_stage()
@@ -519,9 +538,10 @@ class Spec(Part):
                     yield Problem(("weak", "model", *([key] if key else [])), text)
         for key, text in self.target.model.problems(self.task):
             yield Problem(("target", "model", *([key] if key else [])), text)
-        if self.weak_task.d_vocab != self.task.d_vocab:
-            rule = f"its embedding has {self.weak_task.d_vocab} rows where {self.task.title} needs {self.task.d_vocab}"
-            yield Problem(("target", "embedding_from", "task"), f"{rule}; choose tasks over the same inputs")
+        source = self.target.embedding_from
+        if isinstance(source, CrossTask | Growth):
+            found = source.problems_for(self.task)
+            yield from (Problem(("target", "embedding_from", key), text) for key, text in found)
         for i, link in enumerate(self.growth.chain if self.growth else ()):
             for key, text in link.model.problems(self.task):
                 yield Problem(("target", "embedding_from", "chain", i, "model", *([key] if key else [])), text)

@@ -98,6 +98,7 @@ class CohortTrainable:
             hold=self.job["hold"],
             evaluate_every=self.job["evaluate_every"],
             flops_per_epoch=self.job["flops_per_epoch"],
+            merged_flops_per_epoch=self.job["merged_flops_per_epoch"],
             # One member at a time stays in a CPU's cache; a GPU is filled by many.
             stack_size=1 if self.device == "cpu" else STACK_SIZE,
             optimizer=catalog.load("optimizer", self.job["optimizer"]),

@@ -93,7 +93,7 @@ class Oracle:
             source = self.members[member.embedding.run_id] if member.embedding else None
             reached = self.target(member, source)
         row = static_row(job.to_json(), info)
-        flops = job.flops_per_epoch
+        flops = job.cost.flops_per_epoch
         there = reached is not None and reached + (hold - 1) * every <= member.end and goal is not None
         if goal is None and not isinstance(member.keep, tuple):
             there, reached, hold = True, member.end, 1  # there is nothing to reach: every end has cleared

@@ -264,10 +264,10 @@ def test_a_damaged_file_is_named(finished: Path, name: str, damage: Any) -> None
 
 
 @pytest.mark.parametrize("name", ["summary.json", "environment.json"])
-@pytest.mark.parametrize("text", ['{"schema": 2}', "{}", "[]"])
+@pytest.mark.parametrize("text", ['{"schema": 1}', "{}", "[]"])
 def test_json_of_another_schema_is_refused(finished: Path, name: str, text: str) -> None:
     (finished / name).write_text(text)
-    with pytest.raises(ResultsError, match=f"{name} is of schema .* reads schema 1"):
+    with pytest.raises(ResultsError, match=f"{name} is of schema .* reads schema 2"):
         results.load_results(finished)
 
 

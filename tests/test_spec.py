@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gtsearch import domains, reading
+from gtsearch.catalog import METHODS
 from gtsearch.domains import Choice, LogUniform
 from gtsearch.errors import SpecError
 from gtsearch.fields import Epochs, ModelSpace
@@ -288,7 +289,7 @@ def test_overrides_that_make_no_sense(setting: str, message: str, tmp_path: Path
 
 # ---- what is refused, and with which words -----------------------------------------------------------------------
 
-METHODS_KNOWN = "(known: transfer, scratch, lowrank_random, transfer_shuffled)"
+METHODS_KNOWN = f"(known: {', '.join(METHODS)})"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
+from gtsearch.cost import Cost
 from gtsearch.identity import digest
+from gtsearch.models.base import Sizes
 from gtsearch.search import tradeoff
 from gtsearch.search.board import PENDING, Architecture, Board, Member, Pending, Phase, Row, Training, cleared
 from gtsearch.search.target import Confirmation, Price, Reference, Target, Tuned, plain_price
@@ -44,7 +46,8 @@ class Job:
 
     members: tuple[Member, ...]
     phase: Phase
-    flops_per_epoch: int  # of one member; torch's counter takes seconds to load, so workers are told
+    cost: Cost  # of one member; torch's counter takes seconds to load, so workers are told
+    sizes: Sizes
     variation: str | None = None
 
     @property
@@ -72,10 +75,11 @@ class Job:
             "stage": self.stage,
             "variation": self.variation,
             "task": dict(self.members[0].task),
-            "model": architecture.identity,
+            "model": self.sizes.model_dump(),
             "architecture": architecture.label,
-            "params": architecture.params,
-            "flops_per_epoch": self.flops_per_epoch,
+            "params": self.cost.params,
+            "flops_per_epoch": self.cost.flops_per_epoch,
+            "merged_flops_per_epoch": self.cost.merged_flops_per_epoch,
             "members": [member.to_json() for member in self.members],
         }
 
@@ -201,7 +205,8 @@ class Policy:
         return self._job(members, phase)
 
     def _job(self, members: Sequence[Member], phase: Phase) -> Job:
-        return Job(tuple(members), phase, self.target.flops_per_epoch(members[0]), self.variation)
+        first = members[0]
+        return Job(tuple(members), phase, self.target.cost(first), self.target.sizes(first), self.variation)
 
     def estimate_seconds(self, member: Member) -> float:
         """A guess at the seconds a member takes to its end, from like ones that ran, else from its FLOPs."""

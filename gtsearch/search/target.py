@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gtsearch.catalog import load
+from gtsearch.cost import Cost
 from gtsearch.identity import derive_seed
 from gtsearch.methods.transfer import Transfer
+from gtsearch.models.base import Sizes
 from gtsearch.search import proposals
 from gtsearch.search.board import (
     PENDING,
@@ -92,14 +95,14 @@ class Confirmation:
     pays: bool
 
 
-Price = Callable[[Architecture, Mapping[str, Any] | None, int | None], int]
-"""FLOPs an epoch of an architecture that starts by a method (its name and options; None: plainly), given an embedding
+Price = Callable[[Architecture, Mapping[str, Any] | None, int | None], Cost]
+"""The cost of an architecture that starts by a method (its name and options; None: plainly), given an embedding
 of that width where it needs one."""
 
 
-def plain_price(architecture: Architecture, method: Mapping[str, Any] | None, d_weak: int | None) -> int:
-    """What an epoch of the architecture as its family builds it costs, whatever the start."""
-    return architecture.flops_per_epoch
+def plain_price(architecture: Architecture, method: Mapping[str, Any] | None, d_weak: int | None) -> Cost:
+    """What the architecture as its family builds it costs, whatever the start."""
+    return Cost(architecture.params, architecture.flops_per_epoch)
 
 
 class Target:
@@ -180,10 +183,15 @@ class Target:
     def _seed(self, role: str, i: int) -> int:
         return derive_seed(self.spec.seed, role, "target", i)
 
-    def flops_per_epoch(self, member: Member) -> int:
-        """What an epoch of the member costs."""
+    def cost(self, member: Member) -> Cost:
+        """What the member costs, as its method builds it."""
         method, source = member.training.method, member.embedding
         return self.price(member.architecture, method, source.d_embed if source else None)
+
+    def sizes(self, member: Member) -> Sizes:
+        """The sizes of the model that is built for the member: those of the experiment, but for a given embedding's."""
+        options, sizes = member.training.method, member.architecture.sizes
+        return load("method", options["name"])(**options).sizes(sizes, self.spec.task) if options else sizes
 
     def cap(self, reference: Reference, method: str, embeddings: Sequence[Embedding]) -> tuple[int, str] | None:
         """`break_even` of a method that is given one of these embeddings, the embedding's own cost left out."""
@@ -198,14 +206,14 @@ class Target:
         if reference.flops is None:
             return None
         every, hold = self.target.goal.evaluate_every, self.target.goal.hold
-        per_epoch = self.price(self.architecture, self._trainings[method].method, d_weak)
-        epochs = (reference.flops - weak_flops) / per_epoch
+        price = self.price(self.architecture, self._trainings[method].method, d_weak)
+        epochs = price.epochs(reference.flops - weak_flops, self.target.method(method).merges_at)
         at = max(every, math.floor(epochs / every) * every)
         return at + (hold - 1) * every, "scratch's confirmed median"
 
     def _affordable(self, reference: Reference, d_weak: int, weak_flops: float) -> bool:
         """Whether the target could be evaluated once before the total reaches scratch's median."""
-        per_epoch = self.price(self.architecture, self._trainings["transfer"].method, d_weak)
+        per_epoch = self.price(self.architecture, self._trainings["transfer"].method, d_weak).flops_per_epoch
         first = self.target.goal.evaluate_every * per_epoch
         return reference.flops is None or weak_flops + first < reference.flops
 
