@@ -128,7 +128,9 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     for keys, line in frame.groupby(["measure", "sweep", "who"], sort=False):
         points = [_point(own) for _, own in line.groupby("variation", sort=False)]
         slope, (low, high) = _slope(line)
-        block = pd.DataFrame(points).assign(**dict(zip(("measure", "sweep", "who"), keys, strict=True)))
+        block = pd.DataFrame(points)
+        for name, key in zip(("measure", "sweep", "who"), keys, strict=True):
+            block[name] = key
         blocks.append(block.assign(slope=slope, slope_low=low, slope_high=high))
     made = pd.concat([b.astype(object) for b in blocks]) if blocks else pd.DataFrame(columns=[*_COLUMNS, *_SLOPE])
     made = made.reindex(columns=[*_COLUMNS, *_SLOPE])
@@ -155,7 +157,8 @@ def _point(own: pd.DataFrame) -> dict[str, Any]:
 def _slope(line: pd.DataFrame) -> tuple[float | None, stats.OpenInterval]:
     if line["x"].isna().any() or not line["there"].all():
         return None, (None, None)
-    points = [(float(x), np.sort(floats(own["value"]))) for x, own in line.groupby("x")]
+    at, values = floats(line["x"]), floats(line["value"])
+    points = [(float(x), np.sort(values[at == x])) for x in np.unique(at)]
     if all(np.array_equal(values, points[0][1]) for _, values in points):
         return None, (None, None)  # the very same runs at every x: scratch, where the weak model is varied
     return stats.log_slope(points)

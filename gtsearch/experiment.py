@@ -22,7 +22,6 @@ from typing import Any
 import torch
 
 from gtsearch import certificate, narrative, results
-from gtsearch.closing import closing_lines
 from gtsearch.errors import GtsearchError, ResourcesError, ResultsError
 from gtsearch.journal import Journal
 from gtsearch.plans import ablation_for
@@ -307,7 +306,8 @@ def finish(
     error: Exception | None = None,
 ) -> Run:
     """Writes tables, summary, figures and report of what is there."""
-    from gtsearch.analysis.report import write_report
+    from gtsearch.analysis.report import write_report  # figures load matplotlib, which takes its time
+    from gtsearch.closing import closing_lines
 
     rows = certificate.settle(policy, rows)
     results.write_tables(folder, rows, wall_seconds)

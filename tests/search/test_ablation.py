@@ -105,5 +105,5 @@ def test_what_is_wrong_is_said(vary: dict[str, Any], message: str) -> None:
 
 
 def test_two_variations_of_one_name_are_refused() -> None:
-    with pytest.raises(SpecError, match="ablate.vary: two variations are called `a 8`; rename one"):
+    with pytest.raises(SpecError, match=r"ablate\.vary: two variations are called `a 8`; rename one"):
         spec(ablate={"vary": {"a": {"report.seeds": [7, 8]}, "a 8": {"report.seeds": 9}}})
