@@ -130,7 +130,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
         slope, (low, high) = _slope(line)
         block = pd.DataFrame(points)
         for name, key in zip(("measure", "sweep", "who"), keys, strict=True):
-            block[name] = key
+            block[name] = str(key)
         blocks.append(block.assign(slope=slope, slope_low=low, slope_high=high))
     made = pd.concat([b.astype(object) for b in blocks]) if blocks else pd.DataFrame(columns=[*_COLUMNS, *_SLOPE])
     made = made.reindex(columns=[*_COLUMNS, *_SLOPE])

@@ -162,6 +162,59 @@ def test_a_killed_run_resumes_to_the_same_tables(results: Results, tmp_path: Pat
     assert len(ids) == len(set(ids)), "a member ran twice"
 
 
+VARIED = (
+    "probes=[weight_norms]",
+    "target.options={transfer: {merge_at: 20}}",
+    "ablate={vary: {hold: {target.goal.hold: [1, 3]}}}",
+)
+
+
+@pytest.mark.slow
+def test_killed_variations_resume_to_the_same_tables(tmp_path: Path) -> None:
+    whole = gtsearch("run", *tiny(*VARIED), "--out", "whole", "--workers", "2", cwd=tmp_path)
+    assert whole.wait(timeout=280) in (0, 1), whole.communicate()
+    process = gtsearch("run", *tiny(*VARIED), "--out", "run", "--workers", "2", cwd=tmp_path)
+    wait_for_members(tmp_path / "run", 30, process)
+    end(process, signal.SIGKILL)
+    again = gtsearch("resume", "run", "--workers", "1", cwd=tmp_path)
+    assert again.wait(timeout=280) in (0, 1), again.communicate()
+    one, other = load_results(tmp_path / "whole"), load_results(tmp_path / "run")
+    pd.testing.assert_frame_equal(settled(one.trials), settled(other.trials))
+    by = ["run_id", "epoch", "probe"]
+    counted = one.probes["run_id"].isin(settled(one.trials)["run_id"])
+    pd.testing.assert_frame_equal(
+        one.probes[counted].sort_values(by, ignore_index=True),
+        other.probes[other.probes["run_id"].isin(settled(other.trials)["run_id"])].sort_values(by, ignore_index=True),
+    )
+    assert set(one.summary["variations"]) == {"base", "hold 1", "hold 3"}
+
+
+def test_variations_without_a_weak_stage_go_the_whole_way(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text("""
+name: small
+task: {name: modular_addition, p: 11, train_fraction: 0.7}
+target:
+  goal: {val_accuracy: above_chance, hold: 2, evaluate_every: 5}
+  model: {name: mlp, depth: 2, d_embed: 8, width: 16}
+  methods: [scratch, fourier]
+  options: {fourier: {frequencies: [1, 2, 3]}}
+  tune: {lr: 0.03, weight_decay: 1, init_scale: 0.5}
+  budget: {configs: 1, max_epochs: 60}
+report: {seeds: 3, at_least: 2}
+probes: [weight_norms, fourier]
+ablate: {vary: {loss: {target.loss: stablemax}}}
+""")
+    process = gtsearch("run", "small.yaml", "--out", "run", "--workers", "2", cwd=tmp_path)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    results = load_results(tmp_path / "run")
+    assert results.summary["weak"] is None and set(results.summary["methods"]) == {"scratch", "fourier"}
+    assert set(results.trials["variation"]) == {"base", "loss"} and len(results.trials) == 12
+    assert {"weight_norm", "fourier_share"} <= set(results.probes["probe"])
+    assert "loss" in out and out.splitlines()[-1].startswith("report")
+    assert {"ablation", "probes"} <= {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
     process = gtsearch("run", *tiny(), "--out", "run", "--workers", "2", cwd=tmp_path)

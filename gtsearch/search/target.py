@@ -365,7 +365,7 @@ class Target:
         cheapest = min(e.flops for e in weak) + overhead["flops"]
         if not self._affordable(reference, weak[0].d_embed, cheapest):
             return Attempt(candidate, "costs as much as scratch before the target starts", False)
-        best = (0, 0)
+        best = (-1, 0)
         furthest = 0
         for config in self._proposers["transfer"].round(self._sizes("transfer")[0], [], [])[: judge.configs]:
             members = [

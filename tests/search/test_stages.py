@@ -147,3 +147,12 @@ def test_a_grid_runs_its_points_and_no_published_settings() -> None:
             target__search="grid",
             target__tune={n: [0.1, 0.2] for n in ("lr", "weight_decay", "init_scale")} | {"embedding_scale": 1},
         )
+
+
+def test_what_the_judge_saw_of_a_candidate_that_never_carries_is_counted() -> None:
+    experiment = spec(**BIG, weak__goal="none")
+    story = search(
+        experiment, Oracle(weak_clears(lambda a: False), target_gets_there(lambda m: m.architecture.params >= 340))
+    )
+    attempt = story.policy.ladder.rungs["mlp-d2-w4-L2"].attempts[0]
+    assert (attempt.reached, attempt.probed) == (0, 2), "two misses of three decide, where two must reach"
