@@ -255,9 +255,9 @@ def test_spaces_tells_what_each_experiment_is(call: Call) -> None:
 
 
 def test_reproduction_has_a_row_for_each_figure_of_the_paper(call: Call, tmp_path: Path) -> None:
-    code, out, _ = call("reproduction", "--out", str(tmp_path / "page.md"))
+    code, _, _ = call("reproduction", "--out", str(tmp_path / "page.md"))
     assert code == 2, "it takes at least one run"
-    code, out, err = call("reproduction", str(tmp_path))
+    code, _, err = call("reproduction", str(tmp_path))
     assert code == 2 and "is not a run folder" in err
 
 
