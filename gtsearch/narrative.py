@@ -177,8 +177,9 @@ def _forecast(policy: Policy) -> tuple[list[str], float]:
         weak_cost = sum(ladder.total * policy.estimate_epochs_seconds(a, epochs) for a in order)
         threshold = spec.weak_threshold
         lines.append(
-            f"weak: {len(order)} architectures by {weak.cost}, from {first.label} ({first.params} parameters) to "
-            f"{last.label} ({last.params}); {ladder.total} configs each, {weak.gate.seeds} gate seeds for each "
+            f"weak: {_many(len(order), 'architecture')} by {weak.cost}, from {first.label} ({first.params} parameters) "
+            f"to {last.label} ({last.params}); {_many(ladder.total, 'config')} each, "
+            f"{_many(weak.gate.seeds, 'gate seed')} for each "
             + ("(no accuracy is asked for); " if threshold is None else f"that clears {threshold:.3g}; ")
             + (
                 f"the target judges up to {weak.judge.candidates_per_architecture} candidates of each"
@@ -190,7 +191,7 @@ def _forecast(policy: Policy) -> tuple[list[str], float]:
     target_cost = (sum(members.values()) - members["weak search"]) * longest
     lines += [
         f"target: {target.label} ({target.params} parameters) to {goal:.3g}; {', '.join(methods)}; "
-        f"{per_method} configs each, {spec.report.seeds} fresh "
+        f"{_many(per_method, 'config')} each, {spec.report.seeds} fresh "
         f"{'pipelines' if ladder else 'seeds'} for what is claimed",
         "members at most, gates and probes apart: " + ", ".join(f"{n} {name}" for name, n in members.items() if n),
         "worker-seconds at most, by a guess from FLOPs: "
@@ -198,3 +199,7 @@ def _forecast(policy: Policy) -> tuple[list[str], float]:
         + f"{target_cost:,.0f} on the target if nothing ends early",
     ]
     return lines, weak_cost + target_cost
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import warnings
 from abc import abstractmethod
 from functools import lru_cache
 from http.client import HTTPException
@@ -164,7 +165,9 @@ def _openml() -> Images:
     from sklearn.datasets import fetch_openml
 
     try:
-        found = fetch_openml("mnist_784", version=1, as_frame=False, parser="pandas")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it tells of every retry; what came of them is told below
+            found = fetch_openml("mnist_784", version=1, as_frame=False, parser="pandas")
     except (*BROKEN, HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise TaskError(
