@@ -9,7 +9,7 @@ search and the report; controls beside it; then the trade-off. Idle workers look
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -23,6 +23,8 @@ from gtsearch.search.target import Confirmation, Price, Reference, Target, Tuned
 from gtsearch.search.weak import Attempt, Candidate, Judge, Ladder
 from gtsearch.spec import Spec
 
+Compared = tuple[Tuned, list[Row | None]]
+"""What a method beside transfer and scratch did: its search, and its report rows."""
 JOB_SECONDS = 5.0  # how much work one job should carry on a CPU: large beside the cost of a trial, small to a person
 
 
@@ -106,7 +108,7 @@ class Findings:
     clears_withdrawn: int = 0
     confirmations: list[Confirmation] = field(default_factory=list)
     chosen: Confirmation | None = None
-    controls: dict[str, tuple[Tuned, list[Row | None]]] = field(default_factory=dict)
+    controls: dict[str, Compared] = field(default_factory=dict)
     points: list[tradeoff.Point] | None = None
     complete: bool = False
 
@@ -305,16 +307,16 @@ class Policy:
 
     def _rivals(self, found: Findings) -> bool:
         """The methods that need no weak model: tuned and reported like scratch, whatever the ladder brings."""
-        settled = True
         if found.reference is None:
             return False
-        for method in self._control_methods(with_embedding=False):
-            answer = self.target.rival(method)
-            if answer is PENDING:
-                settled = False
-            else:
-                found.controls[method] = answer
-        return settled
+        return self._compare(found, self._control_methods(with_embedding=False), self.target.rival)
+
+    @staticmethod
+    def _compare(found: Findings, methods: Iterable[str], ask: Callable[[str], Compared | Pending]) -> bool:
+        """Notes what each method did; whether all are settled. All are asked, so that workers have them all."""
+        answers = {method: ask(method) for method in methods}
+        found.controls |= {method: answer for method, answer in answers.items() if answer is not PENDING}
+        return PENDING not in answers.values()
 
     def _certify_clears(self, ladder: Ladder, found: Findings) -> bool:
         """The cheapest candidate that clears on fresh seeds, whether it pays or not; whether that is settled.
@@ -340,14 +342,8 @@ class Policy:
         chosen, reference = found.chosen, found.reference
         if chosen is None or reference is None:
             return True
-        settled = True
-        for method in self._control_methods(with_embedding=True):
-            answer = self.target.control(method, chosen, reference)
-            if answer is PENDING:
-                settled = False
-            else:
-                found.controls[method] = answer
-        return settled
+        methods = self._control_methods(with_embedding=True)
+        return self._compare(found, methods, lambda method: self.target.control(method, chosen, reference))
 
     def _study(self, ladder: Ladder, found: Findings) -> bool:
         chosen, reference = found.chosen, found.reference
