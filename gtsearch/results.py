@@ -26,12 +26,15 @@ import pyarrow.parquet as pq
 
 from gtsearch.errors import ResultsError
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of everything in a run folder; a reader refuses any other."""
 
 SPEC, ENVIRONMENT, LOG, SUMMARY = "spec.yaml", "environment.json", "members.log", "summary.json"
 
 STAGES = ("weak", "target")
+DESIGNS = ("snapshots", "endpoints", "dose")
+"""How the trade-off varies weak accuracy: along the training of one config; over architectures and weight decays, each
+at its end; by noise mixed into a finished embedding."""
 ROLES = ("search", "gate", "probe", "report", "tradeoff")
 """Which seeds a member belongs to: those that choose (search), decide (gate, probe) or claim (report, tradeoff)."""
 PURPOSES = ("weak_search", "weak_gate", "probe", "target_search", "report", "tradeoff", "cancelled")
@@ -88,7 +91,10 @@ TRIALS: dict[str, str] = {
     "test_accuracy": REAL,  # at the goal, else at the end; null where it was not measured
     "epoch_train_95": WHOLE,  # first evaluation with 95 % training accuracy
     "epoch_val_95": WHOLE,  # the same for validation; the difference is the time gap of grokking
-    "level": REAL,  # trade-off: the weak accuracy asked for
+    "design": TEXT,  # trade-off: of DESIGNS; null elsewhere, and where a row serves all of them
+    "level": REAL,  # trade-off, snapshots: the weak accuracy asked for
+    "refined": FLAG,  # trade-off, snapshots: the level was asked for to find the jump; null where no level was
+    "dose": REAL,  # trade-off, dose: the share of noise in the embedding, in [0, 1]
     "weak_run_id": TEXT,  # whose embedding was transferred
     "weak_epoch": WHOLE,  # when it was taken
     "weak_accuracy": REAL,  # what it was measured to have there
@@ -126,6 +132,16 @@ PROBES: dict[str, str] = {
 }
 """One row a number that a probe read at an evaluation; report members only."""
 
+SCORES: dict[str, str] = {
+    "run_id": TEXT,  # of the weak member
+    "epoch": WHOLE,  # when its embedding was kept
+    "level": REAL,  # as the embedding was kept; null where for no level
+    "dose": REAL,  # the share of noise mixed into it; null: none
+    "score": TEXT,  # of the catalog's SCORES
+    "value": REAL,  # null where it is not defined
+}
+"""One row a score of a kept embedding: what can be said of it without training a target."""
+
 LEDGER: dict[str, str] = {
     "purpose": TEXT,  # of PURPOSES, or `total`
     "method": TEXT,  # null on `total`
@@ -138,7 +154,30 @@ LEDGER: dict[str, str] = {
 }
 """What everything cost: one row a purpose and method, and `total`."""
 
-TABLES: dict[str, dict[str, str]] = {"trials": TRIALS, "curves": CURVES, "probes": PROBES, "ledger": LEDGER}
+PRICING: dict[str, str] = {
+    "device": TEXT,  # its name
+    "host": TEXT,
+    "threads": WHOLE,
+    "stage": TEXT,  # of STAGES
+    "architecture": TEXT,
+    "method": TEXT,  # `weak`, or how the target starts
+    "ms_per_epoch": REAL,  # median over blocks, of training alone
+    "ms_low": REAL,  # its 95 % interval
+    "ms_high": REAL,
+    "blocks": WHOLE,  # timed, each by itself
+    "epochs_per_block": WHOLE,
+    "priced_at": TEXT,  # date and time
+}
+"""What an epoch takes on a device when nothing else runs beside it: one row a device, architecture and method."""
+
+TABLES: dict[str, dict[str, str]] = {
+    "trials": TRIALS,
+    "curves": CURVES,
+    "probes": PROBES,
+    "scores": SCORES,
+    "ledger": LEDGER,
+    "pricing": PRICING,
+}
 
 _ARROW = {TEXT: pa.string(), WHOLE: pa.int64(), REAL: pa.float64(), FLAG: pa.bool_()}
 _PANDAS = {_ARROW[TEXT]: pd.StringDtype(), _ARROW[WHOLE]: pd.Int64Dtype(), _ARROW[REAL]: pd.Float64Dtype()} | {
@@ -302,6 +341,31 @@ def probes_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return _frame("probes", _column_by_column(numbers, PROBES))
 
 
+def scores_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """One row a score, columns and dtypes as in SCORES, from what the members' `embeddings` say.
+
+    Raises:
+        ResultsError: a value does not fit its column.
+    """
+    numbers = [
+        {name: kept.get(name) for name in ("epoch", "level", "dose")}
+        | {"run_id": row["run_id"], "score": score, "value": value}
+        for row in rows
+        for kept in row.get("embeddings") or ()
+        for score, value in (kept.get("scores") or {}).items()
+    ]
+    return _frame("scores", _column_by_column(numbers, SCORES))
+
+
+def pricing_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """What an epoch takes, columns and dtypes as in PRICING.
+
+    Raises:
+        ResultsError: a value does not fit its column.
+    """
+    return _frame("pricing", _column_by_column(rows, PRICING))
+
+
 def ledger_frame(trials: pd.DataFrame, wall_seconds: float) -> pd.DataFrame:
     """What a run spent, columns and dtypes as in LEDGER.
 
@@ -323,7 +387,7 @@ def ledger_frame(trials: pd.DataFrame, wall_seconds: float) -> pd.DataFrame:
 
 
 def write_tables(folder: Path, rows: Sequence[Row], wall_seconds: float) -> None:
-    """Writes trials, curves, probes and ledger (parquet) of these members into `folder`, each whole or not at all.
+    """Writes trials, curves, probes, scores and ledger (parquet) of these members, each whole or not at all.
 
     Raises:
         ResultsError: a value does not fit its column.
@@ -333,12 +397,18 @@ def write_tables(folder: Path, rows: Sequence[Row], wall_seconds: float) -> None
         "trials": trials,
         "curves": curves_frame(rows),
         "probes": probes_frame(rows),
+        "scores": scores_frame(rows),
         "ledger": ledger_frame(trials, wall_seconds),
     }
     for name, frame in frames.items():
-        table = pa.Table.from_pandas(frame, schema=_schema(name), preserve_index=False)
-        with _beside(folder / f"{name}.parquet") as partial:
-            pq.write_table(table, partial, compression="zstd")
+        write_table(folder, name, frame)
+
+
+def write_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
+    """Writes one of TABLES, columns and dtypes as there, as parquet into `folder`, whole or not at all."""
+    table = pa.Table.from_pandas(frame, schema=_schema(name), preserve_index=False)
+    with _beside(folder / f"{name}.parquet") as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 def _flat(row: Row) -> dict[str, Any]:
@@ -389,16 +459,22 @@ def _to_pandas(table: pa.Table) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Results:
-    """A finished run: its tables (columns as in TABLES), summary, environment and experiment."""
+    """A run: its tables (columns as in TABLES), summary, environment and experiment.
+
+    `notes`: what is missing or was put together again, a line each; empty for a finished run that is whole.
+    """
 
     folder: Path
     trials: pd.DataFrame
     curves: pd.DataFrame
     probes: pd.DataFrame
+    scores: pd.DataFrame
     ledger: pd.DataFrame
+    pricing: pd.DataFrame
     summary: dict[str, Any]
     environment: dict[str, Any]
     spec_text: str
+    notes: tuple[str, ...] = ()
 
 
 def load_results(folder: str | Path) -> Results:
@@ -417,11 +493,23 @@ def load_results(folder: str | Path) -> Results:
         trials=_read_table(folder, "trials"),
         curves=_read_table(folder, "curves"),
         probes=_read_table(folder, "probes"),
+        scores=_read_table(folder, "scores"),
         ledger=_read_table(folder, "ledger"),
+        pricing=read_pricing(folder),
         summary=read_json(folder / SUMMARY),
         environment=read_json(folder / ENVIRONMENT),
         spec_text=_read_text(folder / SPEC),
     )
+
+
+def read_pricing(folder: Path) -> pd.DataFrame:
+    """What was priced of the run in `folder`, columns and dtypes as in PRICING; no rows where nothing was.
+
+    Raises:
+        ResultsError: the file is damaged or of another schema.
+    """
+    there = (folder / "pricing.parquet").exists()
+    return _read_table(folder, "pricing") if there else pricing_frame([])
 
 
 def _read_table(folder: Path, name: str) -> pd.DataFrame:

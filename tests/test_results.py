@@ -267,7 +267,7 @@ def test_a_damaged_file_is_named(finished: Path, name: str, damage: Any) -> None
 @pytest.mark.parametrize("text", ['{"schema": 1}', "{}", "[]"])
 def test_json_of_another_schema_is_refused(finished: Path, name: str, text: str) -> None:
     (finished / name).write_text(text)
-    with pytest.raises(ResultsError, match=f"{name} is of schema .* reads schema 2"):
+    with pytest.raises(ResultsError, match=f"{name} is of schema .* reads schema 3"):
         results.load_results(finished)
 
 
