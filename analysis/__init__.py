@@ -9,6 +9,7 @@ A figure is a module on the catalog's menu with
 - `table(frame) -> frame`: every number that is drawn, tested by value;
 - `nothing(table) -> str | None`: why there is nothing to draw, if so;
 - `draw(table, ax, **panel)`: draws one panel; in place of an empty axis it writes the reason;
-- `PANELS`: the keyword arguments of each panel, left to right; `size(table)`: inches of one panel, between its axes;
+- `PANELS`: the keyword arguments of each panel, left to right, or, where that depends on what was measured,
+  `panels(table)` beside it, which chooses among them; `size(table)`: inches of one panel, between its axes;
 - `LEFT`, only where names beside the axis need more room than numbers: inches for them.
 """

@@ -138,6 +138,24 @@ def log_axis(ax: Axes, which: str, unit: str) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+_SPACING = 0.085  # of the axis: tick labels nearer than this would touch
+
+
+def stacked_ticks(ax: Axes, places: Sequence[float], labels: Sequence[str]) -> None:
+    """Ticks along x with labels of two lines; where neighbours would touch, one goes below the other, and where there
+    is no room below either, it is left out. `places` rise."""
+    low, high = min([*places, ax.get_xlim()[0]]), max([*places, ax.get_xlim()[1]])
+    ax.set_xlim(low, high)
+    shown, last = [], [-math.inf, -math.inf]  # of the upper and the lower row
+    for place, label in zip(places, labels, strict=True):
+        row = next((row for row in (0, 1) if place - last[row] >= _SPACING * (high - low)), None)
+        shown.append("" if row is None else "\n\n" * row + label)
+        if row is not None:
+            last[row] = place
+    ax.set_xticks(list(places), shown)
+    ax.tick_params(axis="x", labelsize="small")
+
+
 _FLOPS = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP"))
 UNKNOWN = "–"
 

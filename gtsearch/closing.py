@@ -64,7 +64,7 @@ def _weak(summary: Json) -> Iterator[str]:
     if summary["threshold"] is None:
         yield from _unscreened(summary)
     else:
-        yield from _screened(weak, _threshold(summary["threshold"]), summary["judge"] == "target")
+        yield from _screened(weak, _threshold(summary["threshold"]), summary["judge"] == "target", summary["cost"])
     if weak["withdrawn"]:
         yield f"withdrawn: {weak['withdrawn']} that had passed and then failed on fresh seeds"
     judged = summary["threshold"] is None
@@ -73,19 +73,21 @@ def _weak(summary: Json) -> Iterator[str]:
         yield bracket
 
 
-def _screened(weak: Json, threshold: str, judged: bool) -> Iterator[str]:
+def _screened(weak: Json, threshold: str, judged: bool, cost: str) -> Iterator[str]:
     pays, clears = weak["pays"], weak["clears"]
+    least = sentences.least(cost)
     if pays:
         yield f"{_model(pays)} · {_pays_on(pays)}, {pays['cleared']} of {pays['seeds']} weak seeds clear"
         if clears and clears["architecture"] != pays["architecture"]:
             why = _why_not(weak["ladder"], clears["architecture"])
+            only = "" if why == _FOR_MORE else "only "
             yield (
-                f"smallest that only clears {threshold}: {clears['architecture']} "
+                f"{least} that {only}clears {threshold}: {clears['architecture']} "
                 f"({clears['cleared']} of {clears['seeds']} clear{why and f', {why}'})"
             )
     elif clears:
         yield (
-            f"{_model(clears)} · {'the smallest that clears' if judged else 'clears'} {threshold}: "
+            f"{_model(clears)} · {f'the {least} that clears' if judged else 'clears'} {threshold}: "
             f"{clears['cleared']} of {clears['seeds']} fresh seeds ({_interval(clears['interval'])})"
         )
         if judged:
@@ -106,8 +108,8 @@ def _unscreened(summary: Json) -> Iterator[str]:
         takes = f"; its embedding takes the target to its goal on {reached}" if reached else ""
         yield f"{_model(clears)} · {sentences.trained(weak, clears)}{takes}"
     elif clears:
-        why = _why_not(weak["ladder"], clears["architecture"])
-        yield f"nothing that was tried pays for the target{why and f'; the smallest: {why}'}"
+        why, least = _why_not(weak["ladder"], clears["architecture"]), sentences.least(summary["cost"])
+        yield f"nothing that was tried pays for the target{why and f'; the {least}: {why}'}"
     else:
         yield f"nothing trained to its end: {_best_of(weak['ladder'])}"
 
@@ -129,12 +131,17 @@ def _model(winner: Json) -> str:
     return f"{winner['architecture']} · {winner['params']:,} parameters"
 
 
+_FOR_MORE = "it pays, for more in total"
+
+
 def _why_not(ladder: Sequence[Json], architecture: str) -> str:
     """What the target said of an architecture's candidates; empty where it was not asked."""
     candidates = [c for rung in ladder if rung["architecture"] == architecture for c in rung["candidates"]]
     verdicts = [str(c["verdict"]) for c in candidates]
     if "withdrawn by its report seeds" in verdicts:
         return "passed the judge and failed on fresh seeds"
+    if "pays" in verdicts:  # where totals are compared, the first that pays ends nothing
+        return _FOR_MORE
     if "reaches, does not pay" in verdicts:
         return "the target gains nothing over scratch"
     if not verdicts:
@@ -281,12 +288,19 @@ def _tradeoff(summary: Json) -> Iterator[str]:
     if tradeoff["threshold"] is None:
         threshold = "at no weak accuracy that was tried: no threshold"
     else:
-        bounds = f" ({_interval(tradeoff['interval'])})" if tradeoff["interval"] else ""
-        threshold = f"from weak accuracy {_share(tradeoff['threshold'])} on{bounds}"
-        if summary["scratch_reference"]["flops"] is None:
-            threshold += ", where half the seeds reach the goal and scratch does not"
+        threshold = f"from weak accuracy {_share(tradeoff['threshold'])} on{_jump(tradeoff)}"
+        if tradeoff["scratch"]["censored"]:
+            threshold += ", where scratch never reaches the goal"
     least = tradeoff["least_total"]
     yield threshold if least is None else f"{threshold}; least total at {_share(least)}"
+
+
+def _jump(tradeoff: Mapping[str, Any]) -> str:
+    """Where cost and scratch's meet, as far as that is known."""
+    low, high = tradeoff["interval"]
+    if low is None or high is None:
+        return ""
+    return f" (95 %: cost and scratch's meet between {_share(low)} and {_share(high)})"
 
 
 # -- numbers ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Phase, cleared
 from gtsearch.search.policy import Job, Policy
 from gtsearch.search.proposals import budget
-from gtsearch.spec import BASE
+from gtsearch.spec import BASE, TradeoffSpec
 
 PHASES = {
     Phase.SCRATCH: "scratch reference",
@@ -72,7 +72,8 @@ def _best(policy: Policy) -> str:
         candidates = policy.ladder.candidates()
         if candidates:
             label = candidates[0].architecture.label
-            parts.append(f"smallest that clears so far {label} ({candidates[0].architecture.params} parameters)")
+            least = "smallest" if policy.ladder.weak.cost == "params" else "cheapest"
+            parts.append(f"{least} that clears so far {label} ({candidates[0].architecture.params} parameters)")
     if found.chosen is not None:
         epochs = sorted(row["epochs_to_goal"] for row in found.chosen.rows if row is not None and cleared(row))
         if epochs:
@@ -116,17 +117,23 @@ def _news(policy: Policy) -> list[str]:
             config = ", ".join(f"{name} {value:.3g}" for name, value in attempt.candidate.hyperparameters.items())
             verdict = "probed, pays" if attempt.candidate.key in withdrawn else attempt.verdict
             snapshot = "" if attempt.candidate.snapshot == "goal" else f", {attempt.candidate.snapshot} snapshot"
-            lines.append(f"{label} ({config}{snapshot}): {verdict}")
+            total = "" if attempt.total is None else f", {attempt.total:.3g} {_unit(policy)} in total"
+            lines.append(f"{label} ({config}{snapshot}): {verdict}{total}")
     for confirmation in found.confirmations:
         reached = sum(row is not None and cleared(row) for row in confirmation.rows)
         label = confirmation.candidate.architecture.label
         verdict = "confirmed" if confirmation is found.pays else "withdrawn, for its report seeds or for its cost"
         of = len(confirmation.rows)
         lines.append(f"{label} {verdict}: the target reaches its goal on {reached} of {of} fresh pipelines")
-    if found.clears is not None:
+    if found.clears is not None and policy.ladder is not None:
         k = sum(map(cleared, found.clears_rows))
-        lines.append(f"smallest that clears: {found.clears.architecture.label} ({k} of {len(found.clears_rows)} seeds)")
+        least = "smallest" if policy.ladder.weak.cost == "params" else "cheapest"
+        lines.append(f"{least} that clears: {found.clears.architecture.label} ({k} of {len(found.clears_rows)} seeds)")
     return lines
+
+
+def _unit(policy: Policy) -> str:
+    return "FLOPs" if policy.target.unit == "flops" else "s"
 
 
 def forecast(ablation: Ablation) -> list[str]:
@@ -172,7 +179,7 @@ def _forecast(policy: Policy) -> tuple[list[str], float]:
         first, last = order[0], order[-1]
         members["weak search"] = ladder.total * len(order)
         if spec.tradeoff is not None:
-            members["trade-off"] = spec.tradeoff.seeds * (1 + len(spec.tradeoff.weak_accuracy))
+            members["trade-off"] = _of_tradeoff(spec.tradeoff)
         epochs = weak.budget.max_epochs
         weak_cost = sum(ladder.total * policy.estimate_epochs_seconds(a, epochs) for a in order)
         threshold = spec.weak_threshold
@@ -199,6 +206,15 @@ def _forecast(policy: Policy) -> tuple[list[str], float]:
         + f"{target_cost:,.0f} on the target if nothing ends early",
     ]
     return lines, weak_cost + target_cost
+
+
+def _of_tradeoff(asked: TradeoffSpec) -> int:
+    """How many members a study has before it is refined: weak runs, scratch, and a target each start and seed."""
+    starts = asked.seeds * (len(asked.weak_accuracy) + 1) if "snapshots" in asked.designs else 0
+    starts += asked.seeds * len(asked.doses) if "dose" in asked.designs else 0
+    ends = asked.endpoints.architectures * asked.endpoints.weight_decays if "endpoints" in asked.designs else 0
+    retuned = asked.retune * len(asked.weak_accuracy)
+    return (starts + ends + asked.seeds) * asked.target_seeds + asked.seeds + ends + retuned
 
 
 def _many(count: int, word: str) -> str:

@@ -7,6 +7,7 @@ where (the YAML path), the rule, the value and what to do. Trains nothing and re
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from gtsearch import domains, reading
-from gtsearch.catalog import LOSSES, METHODS, OPTIMIZERS, load, no_such
+from gtsearch.catalog import LOSSES, METHODS, OPTIMIZERS, SCORES, load, no_such
 from gtsearch.domains import Domain
 from gtsearch.errors import SpecError
 from gtsearch.fields import (
@@ -48,6 +49,8 @@ from gtsearch.sources import CrossTask, Growth, SourceField
 from gtsearch.tasks.base import Task
 
 Search = Literal["tpe", "random", "grid"]
+Design = Literal["snapshots", "endpoints", "dose"]
+_MOST_LEVELS = 100
 BASE = "base"
 """What the experiment itself is called among its variations."""
 _VARIED = ("task", "weak", "target", "report", "tradeoff")
@@ -151,10 +154,17 @@ class Judge(Part):
 
 
 class WeakSpec(Part):
-    """The weak stage: which small models, what they must reach, and who judges them."""
+    """The weak stage: which small models, what they must reach, and who judges them.
+
+    Attributes:
+        cost: what the winner has least of: its parameters, what one clearing weak model costs with restarts, or that
+            and what the target then costs.
+        order_by: the score by which candidates of equal cost come before the judge, the best first: it changes when one
+            is tried, never whether. None: the one that clears soonest, then those that differ most.
+    """
 
     goal: GoalSpec
-    cost: Literal["params", "flops", "seconds"] = "params"
+    cost: Literal["params", "flops", "seconds", "total_flops", "total_seconds"] = "params"
     model: ModelSpace
     optimizer: str = "adamw"
     loss: str | None = None
@@ -165,8 +175,22 @@ class WeakSpec(Part):
     gate: Gate = Gate()
     handover: Handover = "goal"
     judge: Judge = Judge()
+    order_by: str | None = None
+
+    @property
+    def in_total(self) -> bool:
+        """Whether the target's cost counts with the weak model's."""
+        return self.cost.startswith("total_")
+
+    @property
+    def unit(self) -> Literal["flops", "seconds"]:
+        """What training is paid in."""
+        return "seconds" if self.cost.endswith("seconds") else "flops"
 
     def problems(self) -> Iterator[Problem]:
+        if self.in_total and self.judge.by == "none":
+            rule = f"`{self.cost}` counts the target's cost, which only the judge measures, and weak.judge.by is none"
+            yield Problem(("cost",), f"{rule}; set weak.judge.by: target, or take `{self.unit}`")
         yield from _unknown(self.optimizer, self.loss)
         yield from out_of_time(self.goal, self.budget.max_epochs)
         yield from _not_for_a_grid(self.search, self.tune)
@@ -175,6 +199,10 @@ class WeakSpec(Part):
         if isinstance(self.handover, Epochs) and self.handover.epochs > self.budget.max_epochs:
             rule = f"must be at most budget.max_epochs, which is {self.budget.max_epochs}, not {self.handover.epochs}"
             yield Problem(("handover", "epochs"), f"{rule}; lower it")
+        if self.order_by is not None and self.order_by not in SCORES:
+            yield Problem(("order_by",), no_such("score", self.order_by, SCORES))
+        elif self.order_by is not None and self.judge.by == "none":
+            yield Problem(("order_by",), "is the order before a judge, and judge.by is none; take one of them out")
         if self.judge.by == "target":
             yield from _more_than_given(
                 "weak_seeds", self.judge.weak_seeds, "weak.gate.seeds", self.gate.seeds, ("judge",)
@@ -317,18 +345,64 @@ class ReportSpec(Part):
         yield from _more_than_given("at_least", self.at_least, "seeds", self.seeds)
 
 
-class TradeoffSpec(Part):
-    """The weak accuracies at which an embedding is taken, rising, and how many seeds each gets."""
+class EndpointsSpec(Part):
+    """Weak models for the design `endpoints`: so many architectures of `weak.model`, spread from the cheapest to the
+    dearest, each at so many weight decays, spread over the domain of `weak.tune.weight_decay`."""
 
+    architectures: Count = 6
+    weight_decays: Count = 3
+
+
+class TradeoffSpec(Part):
+    """Weak accuracy against what the target then costs.
+
+    Attributes:
+        designs: how weak accuracy is varied. `snapshots`: along the training of the chosen config; `endpoints`: over
+            architectures and weight decays, each at the end of its training; `dose`: by noise that is mixed into a
+            finished embedding, which moves its accuracy and not its history.
+        weak_accuracy: the levels of the snapshots, rising.
+        refine: further snapshots are tried around the jump until it is known within this; null: none.
+        seeds: replicates, each with its own split, weak seed, and runs from scratch to compare with.
+        target_seeds: target runs an embedding.
+        retune: how many configs of transfer are tried at each level, on a seed of their own; 0: the one that was chosen
+            in the search serves all levels.
+        doses: shares of noise in the embedding.
+    """
+
+    designs: list[Design] = Field(default=["snapshots"])
     weak_accuracy: list[Accuracy]
+    refine: Annotated[float, Field(gt=0, lt=1)] | None = 0.05
     seeds: Count = 5
+    target_seeds: Count = 1
+    retune: Annotated[int, Field(ge=0, le=10**4)] = 0
+    endpoints: EndpointsSpec = EndpointsSpec()
+    doses: list[Annotated[float, Field(gt=0, le=1)]] = Field(default=[0.2, 0.4, 0.6, 0.8])
+
+    @property
+    def kept_levels(self) -> tuple[float, ...]:
+        """The accuracies at which a weak model's embedding is kept: the levels, and those that refining may ask for."""
+        levels = {round(level, 6) for level in self.weak_accuracy}
+        if self.refine is not None:
+            low, high = self.weak_accuracy[0], self.weak_accuracy[-1]
+            steps = min(math.ceil(5 * (high - low) / self.refine), _MOST_LEVELS)
+            levels |= {round(low + (high - low) * i / steps, 6) for i in range(1, steps)}
+        return tuple(sorted(levels))
 
     def problems(self) -> Iterator[Problem]:
         if not self.weak_accuracy:
             yield Problem(("weak_accuracy",), "the list is empty; give levels, or leave out `tradeoff`")
-        for i, (before, after) in enumerate(pairwise(self.weak_accuracy), start=1):
-            if after <= before:
-                yield Problem(("weak_accuracy", i), f"levels must rise, not go from {before:g} to {after:g}; sort them")
+        if not self.designs:
+            yield Problem(("designs",), "the list is empty; name designs, or leave out `tradeoff`")
+        for i, design in enumerate(self.designs):
+            if design in self.designs[:i]:
+                yield Problem(("designs", i), f"the design `{design}` stands twice; take one out")
+        for name, values in (("weak_accuracy", self.weak_accuracy), ("doses", self.doses)):
+            kind = "levels" if name == "weak_accuracy" else "doses"
+            for i, (before, after) in enumerate(pairwise(values), start=1):
+                if after <= before:
+                    yield Problem((name, i), f"{kind} must rise, not go from {before:g} to {after:g}; sort them")
+        if "dose" in self.designs and not self.doses:
+            yield Problem(("doses",), "the list is empty; give doses, or take `dose` out of the designs")
 
 
 class ResourcesSpec(Part):

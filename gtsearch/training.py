@@ -87,6 +87,9 @@ class Member:
             trains to the end, levels until each has been crossed (status `cleared`) whatever the goal.
         hyperparameters: those the method's hooks read, by name.
         probes: what is measured of it at each of its evaluations, beside loss and accuracy.
+        doses: shares of noise; the embedding it ends with is kept once more with each of them mixed in, and with the
+            validation accuracy that the model then has.
+        dose_seed: of that noise; the doses of one member share it.
     """
 
     run_id: str
@@ -101,6 +104,8 @@ class Member:
     method: Method = PLAIN
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
     probes: Sequence[Probe] = ()
+    doses: Sequence[float] = ()
+    dose_seed: int = 0
 
     @property
     def last_epoch(self) -> int:
@@ -112,7 +117,7 @@ class Member:
 class Kept:
     """An embedding E [d_vocab, d] as it stood after `epoch` epochs; `level` is set for kept levels.
 
-    `layers`: the other parameters by name, where the plan keeps them.
+    `layers`: the other parameters by name, where the plan keeps them. `dose`: the share of noise that was mixed in.
     """
 
     E: Tensor
@@ -122,6 +127,7 @@ class Kept:
     train_seconds: float
     level: float | None = None
     layers: Mapping[str, Tensor] = field(default_factory=dict)
+    dose: float | None = None
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,7 @@ class _Record:
     @property
     def crossed(self) -> bool:
         """Whether there are levels and each was crossed."""
-        return 0 < len(self.levels) == len(self.kept)
+        return 0 < len(self.levels) == sum(kept.level is not None for kept in self.kept)
 
     def is_due(self, epoch: int) -> bool:
         return self.plan.is_on_grid(epoch) or epoch in (self.member.last_epoch, self.member.keep)
@@ -461,8 +467,28 @@ class _Stack:
             record.add(row, partial(self._snapshot, i))
             self._probe(record, i)
             if record.is_over(self.epoch):
+                self._dose(record, i, row)
                 over.append(i)
         return over
+
+    @torch.no_grad()
+    def _dose(self, record: _Record, i: int, row: Mapping[str, Any]) -> None:
+        """Keeps the embedding the member ends with once for every dose of noise."""
+        if not record.member.doses or record.diverged:
+            return
+        module = copy.deepcopy(self._view(i))
+        finished, layers = self._snapshot(i)
+        part, rows = self.splits.validation, EVALUATION_ROWS
+        for dose in record.member.doses:
+            generator = torch.Generator().manual_seed(record.member.dose_seed)
+            E = with_noise(finished, dose, generator)
+            module.embedding.matrix().copy_(E)
+            shares = [
+                _accuracies(module(x), y)[0] * len(y) / len(part)
+                for x, y in zip(part.x.split(rows), part.y.split(rows), strict=True)
+            ]
+            spent = row["train_flops"], row["train_seconds"]
+            record.kept.append(Kept(E, row["epoch"], sum(shares), *spent, layers=layers, dose=dose))
 
     @torch.no_grad()
     def _probe(self, record: _Record, i: int) -> None:
@@ -517,6 +543,17 @@ def _accuracies(logits: Tensor, y: Tensor) -> list[float]:
     shares = is_right(logits.detach(), y).double().mean(dim=-1)
     accuracies: list[float] = shares.flatten().tolist()
     return accuracies
+
+
+def with_noise(E: Tensor, dose: float, generator: torch.Generator) -> Tensor:
+    """E [d_vocab, d] with a share `dose` of it, in [0, 1], replaced by Gaussian noise; every row keeps its norm."""
+    lengths = torch.linalg.vector_norm(E, dim=1, keepdim=True)
+    noise = torch.randn(E.shape, generator=generator, dtype=E.dtype).to(E.device)
+    tiny = torch.finfo(E.dtype).tiny
+    noise = noise * (lengths / torch.linalg.vector_norm(noise, dim=1, keepdim=True).clamp_min(tiny))
+    mixed = (1.0 - dose) * E + dose * noise
+    kept: Tensor = mixed * (lengths / torch.linalg.vector_norm(mixed, dim=1, keepdim=True).clamp_min(tiny))
+    return kept
 
 
 class Cohort:

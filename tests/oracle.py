@@ -76,11 +76,14 @@ class Oracle:
     Attributes:
         weak: member -> epochs to the goal, or None.
         target: member, weak member (None without an embedding) -> epochs to the goal, or None.
+        comes_to: weak member of the trade-off -> the validation accuracy it comes to, so that it keeps no higher level.
+            None: every level, and 0.45 at its end.
     """
 
     weak: Callable[[Member], int | None]
     target: Callable[[Member, Member | None], int | None]
     members: dict[str, Member] = field(default_factory=dict)
+    comes_to: Callable[[Member], float] | None = None
 
     def answer(self, member: Member, job: Job) -> Row:
         """The row of a member that runs to its end."""
@@ -118,24 +121,31 @@ class Oracle:
         return row
 
     def _kept(self, member: Member, row: Row, reached: int | None) -> list[Row]:
+        free = self.comes_to if member.role == "tradeoff" else None
+        best, end = (1.0, 0.45) if free is None else (free(member),) * 2
         levels: tuple[float | None, ...] = member.keep if isinstance(member.keep, tuple) else (None,)
+        levels = tuple(level for level in levels if level is None or level <= best)
         if reached is None or (member.training.goal is not None and row["status"] != "cleared"):
             return []
         epoch = reached if member.keep != "best" else row["epochs"]
         share = row["train_flops"] / max(1, row["epochs"])
+        kept: list[tuple[float | None, float | None]] = [(level, None) for level in levels]
+        kept += [(None, dose) for dose in member.doses]
+        epochs = [row["epochs"] if dose else epoch + i for i, (_, dose) in enumerate(kept)]
         return [
             {
                 "level": level,
-                "epoch": epoch + i,
-                "val_accuracy": level or 0.45,
-                "train_flops": int((epoch + i) * share),
-                "train_seconds": (epoch + i) * share / 1e9,
-                "path": f"embeddings/{member.run_id}-e{epoch + i}.safetensors",
-                "sha256": f"{member.run_id}-{epoch + i}",
+                "dose": dose,
+                "epoch": at,
+                "val_accuracy": level or end * (1.0 - (dose or 0.0)),
+                "train_flops": int(at * share),
+                "train_seconds": at * share / 1e9,
+                "path": f"embeddings/{member.run_id}-e{at}{'' if dose is None else dose}.safetensors",
+                "sha256": f"{member.run_id}-{at}{'' if dose is None else f'-{dose}'}",
                 "norm": 1.0,
                 "effective_rank": 2.0,
             }
-            for i, level in enumerate(levels)
+            for at, (level, dose) in zip(epochs, kept, strict=True)
         ]
 
 

@@ -111,6 +111,8 @@ class Member:
         keep: which embeddings to keep: `goal`, `best`, epochs, accuracy levels (a tuple), or None.
         cap_epochs, capped_by: where the run may end because going on cannot matter, and whose cost says so.
         reports: on fresh seeds, for a claim: measures test accuracy and, with a goal, runs on past it.
+        doses: shares of noise with which the embedding a weak run ends with is kept once more.
+        design, level, refined, dose: of a trade-off's target, what its embedding stands for (results.TRIALS).
         attempt: 0, and one more for each time the same run is needed again (lost, or capped too early).
     """
 
@@ -129,7 +131,11 @@ class Member:
     embedding: Embedding | None = None
     keep: str | int | tuple[float, ...] | None = None
     reports: bool = False
+    doses: tuple[float, ...] = ()
+    design: str | None = None
     level: float | None = None
+    refined: bool | None = None
+    dose: float | None = None
     attempt: int = 0
 
     @cached_property
@@ -147,6 +153,7 @@ class Member:
                 self.method,
                 self.training.identity,
                 list(self.keep) if isinstance(self.keep, tuple) else self.keep,
+                list(self.doses),
                 self.architecture.identity,
                 dict(self.hyperparameters),
                 self.embedding.sha256 if self.embedding else None,
@@ -180,7 +187,11 @@ class Member:
             "embedding": asdict(self.embedding) if self.embedding else None,
             "keep": list(self.keep) if isinstance(self.keep, tuple) else self.keep,
             "reports": self.reports,
+            "doses": list(self.doses),
+            "design": self.design,
             "level": self.level,
+            "refined": self.refined,
+            "dose": self.dose,
         }
 
 
@@ -263,13 +274,13 @@ def cleared(row: Row) -> bool:
     return bool(row["status"] == "cleared")
 
 
-def embedding_of(row: Row, level: float | None = None) -> Embedding | None:
-    """The embedding a weak run kept (at `level`, if it kept several), or None.
+def embedding_of(row: Row, level: float | None = None, dose: float | None = None) -> Embedding | None:
+    """The embedding a weak run kept (at `level` or with `dose` of noise, if it kept several), or None.
 
     What it cost: everything up to the goal; for a snapshot after or without one, everything it trained.
     """
     for kept in row.get("embeddings") or ():
-        if kept["level"] == level:
+        if (kept["level"], kept.get("dose")) == (level, dose):
             whole = level is None and row.get("handover") == "best"
             return Embedding(
                 kept["path"],

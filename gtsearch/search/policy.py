@@ -17,9 +17,9 @@ from typing import Any, Final
 from gtsearch.cost import Cost
 from gtsearch.identity import digest
 from gtsearch.models.base import Sizes
-from gtsearch.search import tradeoff
 from gtsearch.search.board import PENDING, Architecture, Board, Member, Pending, Phase, Row, Training, cleared
 from gtsearch.search.target import Confirmation, Price, Reference, Target, Tuned, plain_price
+from gtsearch.search.tradeoff import SHUFFLED, Study, Tradeoff
 from gtsearch.search.weak import Attempt, Candidate, Judge, Ladder
 from gtsearch.spec import Spec
 
@@ -97,7 +97,7 @@ class Findings:
         confirmations: every candidate that came to the report, the withdrawn ones first.
         chosen: whose embedding the controls and the trade-off got.
         controls: method -> its search and its report rows.
-        points: the trade-off.
+        study: the trade-off.
         complete: whether nothing is open any more.
     """
 
@@ -109,7 +109,7 @@ class Findings:
     confirmations: list[Confirmation] = field(default_factory=list)
     chosen: Confirmation | None = None
     controls: dict[str, Compared] = field(default_factory=dict)
-    points: list[tradeoff.Point] | None = None
+    study: Study | None = None
     complete: bool = False
 
 
@@ -142,6 +142,7 @@ class Policy:
         self.board = Board()
         self.ladder = Ladder(spec, spec.weak, self.board, ranked(architectures, spec.weak.cost)) if spec.weak else None
         self.target = Target(spec, self.board, target, self.ladder, links, price)
+        self.tradeoff = Tradeoff(spec, self.board, self.ladder, self.target) if self.ladder and spec.tradeoff else None
         self.out: dict[str, Job] = {}
         self.findings = Findings()
         self._stale = True
@@ -248,8 +249,10 @@ class Policy:
         reference = self.target.reference()
         found.reference = None if reference is PENDING else reference
 
-        def ask_target(candidate: Candidate, phase: Phase) -> Attempt | Pending:
-            return PENDING if found.reference is None else self.target.probe(candidate, found.reference, phase)
+        def ask_target(candidate: Candidate, incumbent: Attempt | None, phase: Phase) -> Attempt | Pending:
+            if found.reference is None:
+                return PENDING
+            return self.target.probe(candidate, found.reference, incumbent, phase)
 
         rivals = self._rivals(found)
         if self.ladder is None:
@@ -270,7 +273,7 @@ class Policy:
         elif found.pays is not None:
             found.chosen = found.pays
         controls = self._controls(found)
-        study = self._study(self.ladder, found)
+        study = self._study(found)
         found.complete = rivals and controls and study
 
     def _climb(self, ladder: Ladder, found: Findings, judge: Judge | None) -> bool:
@@ -345,14 +348,17 @@ class Policy:
         methods = self._control_methods(with_embedding=True)
         return self._compare(found, methods, lambda method: self.target.control(method, chosen, reference))
 
-    def _study(self, ladder: Ladder, found: Findings) -> bool:
+    def _study(self, found: Findings) -> bool:
         chosen, reference = found.chosen, found.reference
-        if self.spec.tradeoff is None or chosen is None or reference is None:
+        if self.tradeoff is None or chosen is None or reference is None:
             return True
-        answer = tradeoff.study(self.spec, self.board, ladder, self.target, chosen.candidate, chosen.tuned, reference)
+        shuffled = found.controls.get(SHUFFLED)
+        if shuffled is None and SHUFFLED in self.spec.target.methods:
+            return False  # its config is not known yet
+        answer = self.tradeoff.study(chosen.candidate, chosen.tuned, reference, shuffled[0] if shuffled else None)
         if answer is PENDING:
             return False
-        found.points = answer
+        found.study = answer
         return True
 
     # -- for people ---------------------------------------------------------------------------------------

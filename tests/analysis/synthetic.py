@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from gtsearch import results
-from gtsearch.analysis import stats, tradeoff
+from gtsearch.analysis import pipelines, stats
 from gtsearch.analysis.members import rows_of
+from gtsearch.search.tradeoff import Point, Start, Study, records
 
 GOAL, WEAK_GOAL = 0.99, 0.40
 CAP, WEAK_CAP = 400, 1000
@@ -59,12 +60,13 @@ class Story:
         architectures: how many weak ones were on the ladder.
         clears, pays: whether a weak model does.
         scratch_reaches, transfer_reaches: whether the target ever gets there that way.
-        levels: of the trade-off; empty: there was none.
+        levels: of the trade-off; empty: there was none. designs: of the trade-off.
         weak: whether there was a weak stage; without one, `rises` says which methods get there, and about when.
         screened: whether an accuracy was asked of the weak model.
         variations: of the experiment; scratch's report rows count for all of them. Empty: it was not varied.
         probes: numbers that were read of report members.
         embedding: whether the weak winner's embedding lies in the run folder; `vectors`: of a task of vectors.
+        prices: the devices that were priced, and how many times an epoch takes there what it took in the run.
     """
 
     name: str = "modadd"
@@ -77,6 +79,7 @@ class Story:
     transfer_reaches: bool = True
     levels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
     tradeoff_seeds: int = 5
+    designs: tuple[str, ...] = ("snapshots",)
     seed: int = 0
     weak: bool = True
     rises: dict[str, float] = field(default_factory=dict)
@@ -85,6 +88,7 @@ class Story:
     probes: tuple[str, ...] = ()
     embedding: bool = False
     vectors: bool = False
+    prices: dict[str, float] = field(default_factory=lambda: {"cpu": 0.95})
 
 
 def make(folder: Path, story: Story | None = None) -> results.Results:
@@ -104,9 +108,27 @@ def make(folder: Path, story: Story | None = None) -> results.Results:
     if story.embedding:
         _write_embedding(folder, story)
     results.write_tables(folder, maker.rows, 2534.6)
+    if story.prices:
+        results.write_table(folder, "pricing", results.pricing_frame(_prices(story)))
     results.write_json(folder / results.ENVIRONMENT, ENVIRONMENT)
     results.write_json(folder / results.SUMMARY, _summary(story, ladder, maker))
     return results.load_results(folder)
+
+
+def _prices(story: Story) -> list[dict[str, Any]]:
+    """What an epoch takes of the models of the report, alone: a little less than in the run, times the device's."""
+    kinds = [("target", "mlp-d128-w512-L3", method, 1e3 * SECONDS_PER_EPOCH) for method in story.methods]
+    kinds.append(("weak", "mlp-d6-w12-L2", "weak", 1e3 * WEAK_SECONDS_PER_EPOCH))
+    return [
+        {
+            **{"device": device, "host": "laptop" if device == "cpu" else device, "threads": 1},
+            **{"stage": stage, "architecture": architecture, "method": method},
+            **{"ms_per_epoch": ms * times, "ms_low": 0.97 * ms * times, "ms_high": 1.04 * ms * times},
+            **{"blocks": 15, "epochs_per_block": 5, "priced_at": "2026-11-20 11:00:00"},
+        }
+        for device, times in story.prices.items()
+        for stage, architecture, method, ms in kinds
+    ]
 
 
 def _write_embedding(folder: Path, story: Story) -> None:
@@ -143,6 +165,7 @@ class _Maker:
         self.story, self.rng, self.rows = story, np.random.default_rng(story.seed), list[dict[str, Any]]()
         self.every = ",".join(["base", *story.variations]) if story.variations else None
         self.slower, self.variation = 1.0, "base" if story.variations else None
+        self.study: Study | None = None
 
     # -- one member ---------------------------------------------------------------------------------------
 
@@ -360,21 +383,59 @@ class _Maker:
         self.variation, self.slower = ("base" if self.story.variations else None), 1.0
 
     def tradeoff(self) -> None:
-        for seed in range(200, 200 + self.story.tradeoff_seeds if self.story.levels and self.story.weak else 200):
+        """Replicates of the study: scratch, and transfer from snapshots, doses and endpoints."""
+        story = self.story
+        seeds = range(200, 200 + story.tradeoff_seeds) if story.levels and story.weak else range(0)
+        scratch = [[self.target("scratch", seed, "tradeoff", 0.0, split_seed=seed)] for seed in seeds]
+        points: list[Point] = []
+        for i, seed in enumerate(seeds):
             weak = self.weak(6, 12, "tradeoff", seed, goal=None)
-            for level in self.story.levels:
-                point = next((p for p in weak["curve"] if p["val_accuracy"] >= level), None)
-                if point is not None:
-                    row = self.target(
-                        "transfer", seed, "tradeoff", point["val_accuracy"], level=level, **_handed(weak, point)
-                    )
-                    if level < 0.08:  # too little: it never gets there
-                        row |= {"status": "exhausted", "epochs": CAP, "train_flops": CAP * FLOPS_PER_EPOCH}
-                        row |= {"epochs_to_goal": None, "seconds_to_goal": None, "flops_to_goal": None}
-                        row |= {"train_seconds": CAP * SECONDS_PER_EPOCH}
+            if "snapshots" in story.designs:
+                starts = [(level, _first(weak, level)) for level in story.levels]
+                points += [self._pipeline(Start("snapshots", i, weak, None, level=level), at) for level, at in starts]
+                if "transfer_shuffled" in story.methods:
+                    top, at = starts[-1]
+                    control = Start("snapshots", i, weak, None, method="transfer_shuffled", level=top)
+                    points.append(self._pipeline(control, at))
+            for dose in (0.2, 0.5, 0.8) if "dose" in story.designs else ():
+                at = weak["curve"][-1] | {"val_accuracy": weak["curve"][-1]["val_accuracy"] * (1 - dose) ** 2}
+                points.append(self._pipeline(Start("dose", i, weak, None, dose=dose), at))
+        for number in range(12 if "endpoints" in story.designs and seeds else 0):
+            weak = self.weak(*SIZES[3 * number], "tradeoff", 300 + number, goal=None)
+            points.append(self._pipeline(Start("endpoints", number % len(seeds), weak, None), weak["curve"][-1]))
+        self.study = Study(scratch, CAP, points) if scratch else None
+
+    def _pipeline(self, start: Start, at: dict[str, Any] | None) -> Point:
+        """The target from a weak model as it stood at a point of its curve; None: it never came there."""
+        if at is None:
+            return Point(start, 0, None)
+        known = {name: getattr(start, name) for name in ("design", "level", "refined", "dose")}
+        split = 200 + start.replicate
+        row = self.target(
+            start.method,
+            split,
+            "tradeoff",
+            at["val_accuracy"],
+            split_seed=split,
+            **known,
+            **_handed(start.weak_row, at),
+        )
+        if at["val_accuracy"] < 0.08:  # too little: it never gets there
+            row |= {"status": "exhausted", "epochs": CAP, "train_flops": CAP * FLOPS_PER_EPOCH}
+            row |= {"epochs_to_goal": None, "seconds_to_goal": None, "flops_to_goal": None}
+            row |= {"train_seconds": CAP * SECONDS_PER_EPOCH}
+        return Point(start, 0, row)
 
 
-def _handed(weak: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
+def _first(weak: Mapping[str, Any], level: float) -> dict[str, Any] | None:
+    """The first evaluation at a level; None where it never came there."""
+    return next((point for point in weak["curve"] if point["val_accuracy"] >= level), None)
+
+
+def _handed(weak: dict[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+    accuracy = point["val_accuracy"]
+    scores = {"accuracy": accuracy, "gap": point["train_accuracy"] - accuracy, "norm": 3 + weak["seed"] % 7}
+    weak.setdefault("embeddings", []).append({"epoch": point["epoch"], "scores": scores | {"fourier": None}})
     return {
         "weak_run_id": weak["run_id"],
         "weak_epoch": point["epoch"],
@@ -389,17 +450,19 @@ def _handed(weak: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
 
 def _summary(story: Story, ladder: Sequence[dict[str, Any]], maker: _Maker) -> dict[str, Any]:
     rows = results.trials_frame(maker.rows)
-    base = _summary_of(story, ladder, rows_of(rows))
+    base = _summary_of(story, ladder, rows_of(rows), maker.study)
     if not story.variations:
         return base | {"variations": None}
     variations: dict[str, Any] = {"base": {"changes": {}, "summary": base}}
     for name, varied in story.variations.items():
-        own = _summary_of(story, ladder, rows_of(rows, name))
+        own = _summary_of(story, ladder, rows_of(rows, name), maker.study)
         variations[name] = {"changes": varied.changes, "summary": own}
     return base | {"variations": variations}
 
 
-def _summary_of(story: Story, ladder: Sequence[dict[str, Any]], trials: pd.DataFrame) -> dict[str, Any]:
+def _summary_of(
+    story: Story, ladder: Sequence[dict[str, Any]], trials: pd.DataFrame, study: Study | None
+) -> dict[str, Any]:
     report = trials[(trials["stage"] == "target") & (trials["role"] == "report")]
     present = [method for method in story.methods if (report["method"] == method).any()]
     methods = {method: _method(trials, method, story) for method in present}
@@ -420,7 +483,7 @@ def _summary_of(story: Story, ladder: Sequence[dict[str, Any]], trials: pd.DataF
         "weak": _weak(story, ladder) if story.weak else None,
         "methods": methods,
         "speedup": _speedup(methods, trials),
-        "tradeoff": _tradeoff(trials, reference["flops"]) if story.weak and story.pays and story.levels else None,
+        "tradeoff": _tradeoff(study) if study else None,
         "warnings": ["transfer: lr 0.0973 lies on the upper edge of its space (0.1); widen it"],
         "exit_code": 0 if story.pays else 1,
     }
@@ -510,12 +573,6 @@ def _speedup(methods: dict[str, Any], trials: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _tradeoff(trials: pd.DataFrame, scratch: float | None) -> dict[str, Any]:
-    table = tradeoff.table(trials)
-    threshold, interval, least = stats.paying_threshold(table, scratch)
-    return {
-        "threshold": threshold,
-        "interval": None if interval is None else list(interval),
-        "least_total": least,
-        "levels": tradeoff.levels(table),
-    }
+def _tradeoff(study: Study) -> dict[str, Any]:
+    told = records(study)
+    return {"horizon_epochs": study.horizon, **pipelines.told(pipelines.frame(told)), "pipelines": told}

@@ -1,0 +1,319 @@
+"""The figure to cite: what a pipeline costs over what scratch costs, against the weak model's accuracy at hand-over.
+
+A line a unit of cost: FLOPs, which decide, and the seconds of every device the run was priced on (`gtsearch price`). A
+panel a design, because accuracy, training time and norm move together along one training and not across designs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+from gtsearch.analysis import pipelines, stats, style
+from gtsearch.analysis.stats import floats
+from gtsearch.errors import ResultsError
+from gtsearch.results import Results
+
+TITLE = "From which weak accuracy on does the transfer pay?"
+CAPTION = (
+    "Expected cost of a pipeline over scratch's: all that was spent, weak seeds that never came there and targets that "
+    "failed included, over how many got there. Below 1 the transfer pays. Each dot is one pipeline, filled if the "
+    "target got to its goal; the line joins the expected costs, the band is their 95 % interval over replicates (a "
+    "split with its weak seed). Under the axis, k of n pipelines that get there. Grey crosses: the best embeddings, "
+    "rows shuffled. Snapshots are of one config as it trains; endpoints of many architectures and weight decays, "
+    "in bins of accuracy; doses of a finished embedding that is mixed with noise."
+)
+PANELS: tuple[dict[str, Any], ...] = tuple({"design": design} for design in pipelines.DESIGNS)
+FLOPS = "FLOPs"
+
+COLUMNS: dict[str, str] = {
+    "task": "string",  # as it is titled; runs of one task are told apart by their folders
+    "kind": "string",  # `start`, or `pipeline`
+    "design": "string",
+    "unit": "string",  # FLOPS, or the device whose seconds are counted
+    "arm": "string",  # of pipelines: `transfer` or `shuffled`
+    "level": "Float64",
+    "refined": "boolean",
+    "dose": "Float64",
+    "accuracy": "Float64",  # as measured; a start's is the median
+    "ratio": "Float64",  # null: none got there
+    "low": "Float64",  # 95 %; null: beyond what was measured
+    "high": "Float64",
+    "upper_bound": "boolean",  # scratch never got there: the ratio is at most this
+    "reached": "Int64",
+    "pipelines": "Int64",
+    "threshold": "Float64",  # of snapshots, in this unit; the same on every row of the unit
+    "threshold_low": "Float64",
+    "threshold_high": "Float64",
+}
+_NAMES = {
+    "snapshots": "snapshots of one config",
+    "endpoints": "endpoints of many architectures",
+    "dose": "doses of noise",
+}
+_DASHES: tuple[Any, ...] = ((None, None), (4, 2), (1, 1.5), (6, 2, 1, 2), (3, 1, 1, 1, 1, 1))
+_DIMMEST, _TALLEST = 0.03, 30.0  # ratios beyond these stand at the edge
+
+
+def gather(results: Results) -> pd.DataFrame:
+    """The pipelines of the study with the task's title; a column `seconds:<device>` for every device that the run was
+    priced on."""
+    study = results.summary["tradeoff"]
+    frame = pipelines.frame(study["pipelines"] if study else [])
+    return frame.assign(task=results.summary["title"], **claimed_seconds(frame, results.pricing, results.trials))
+
+
+def claimed_seconds(frame: pd.DataFrame, pricing: pd.DataFrame, trials: pd.DataFrame) -> dict[str, pd.Series]:
+    """What each pipeline takes on each priced device, in seconds [pipelines]: epochs times the price of one; null where
+    its weak architecture or its method has no price there."""
+    method = frame["arm"].map({"transfer": "transfer", "scratch": "scratch", "shuffled": "transfer_shuffled"})
+    target = trials.loc[trials["run_id"].isin(frame["run_id"]), "architecture"]
+    label = target.iloc[0] if len(target) else None
+    found = {}
+    for device, rows in pricing.groupby("device", sort=True):
+        price = {(r["architecture"], r["method"]): r["ms_per_epoch"] / 1e3 for r in stats.records(rows)}
+        of_weak = frame["architecture"].map(lambda name, price=price: price.get((name, "weak"))).astype("Float64")
+        of_target = method.map(lambda name, price=price: price.get((label, name))).astype("Float64")
+        weak = (frame["weak_epochs"] * of_weak).mask(frame["arm"] == "scratch", 0.0)
+        ran = (frame["target_epochs"] * of_target).mask(frame["run_id"].isna() & of_target.notna(), 0.0)
+        found[f"seconds:{device}"] = (weak + ran).astype("Float64")
+    return found
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Every number that is drawn, columns and dtypes as in COLUMNS.
+
+    Args:
+        frame: pipelines (`pipelines.COLUMNS`) with their `task`, and `seconds:<device>` columns.
+    """
+    units = {FLOPS: "total_flops"} | {
+        name.removeprefix("seconds:"): name for name in map(str, frame.columns) if name.startswith("seconds:")
+    }
+    rows: list[dict[str, Any]] = []
+    for task, own in frame.groupby("task", sort=False):
+        for unit, column in units.items():
+            priced = own.assign(total_priced=own[column])
+            priced = priced[priced["total_priced"].notna()]
+            for design in pipelines.DESIGNS:
+                rows += [{"task": task} | row for row in _of_design(priced, design, unit)]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _of_design(priced: pd.DataFrame, design: str, unit: str) -> Iterator[dict[str, Any]]:
+    starts, paying = pipelines.decide(priced, design, "priced")
+    known = {"design": design, "unit": unit, "threshold": paying.threshold}
+    known |= dict(zip(("threshold_low", "threshold_high"), paying.interval, strict=True))
+    for start, ratio in zip(starts, paying.ratios, strict=True):
+        yield known | {
+            "kind": "start",
+            "level": start.level,
+            "refined": start.refined,
+            "dose": start.dose,
+            "accuracy": start.accuracy,
+            "ratio": ratio.value,
+            "low": ratio.interval[0],
+            "high": ratio.interval[1],
+            "upper_bound": ratio.upper_bound,
+            "reached": start.reached,
+            "pipelines": start.pipelines,
+        }
+    scratch = pipelines.expected(priced[priced["arm"] == "scratch"], "priced")
+    if unit != FLOPS or not scratch:
+        return
+    for row in stats.records(priced[priced["design"] == design]):
+        if row["weak_accuracy"] is not None:
+            yield known | {
+                "kind": "pipeline",
+                "arm": row["arm"],
+                "level": row["level"],
+                "dose": row["dose"],
+                "accuracy": row["weak_accuracy"],
+                "ratio": row["total_priced"] / scratch,
+                "reached": int(row["reached"]),
+                "pipelines": 1,
+            }
+
+
+# -- several tasks ------------------------------------------------------------------------------------------
+
+
+def across(runs: Sequence[Results]) -> pd.DataFrame:
+    """The `table` of several runs, a task a run.
+
+    Raises:
+        ResultsError: a run measured no trade-off.
+    """
+    titles = [run.summary["title"] for run in runs]
+    frames = []
+    for run, title in zip(runs, titles, strict=True):
+        if not run.summary["tradeoff"]:
+            raise ResultsError(f"{run.folder} measured no trade-off; leave it out, or run it with a `tradeoff`")
+        name = title if titles.count(title) == 1 else f"{title} ({run.folder.name})"
+        frames.append(gather(run).assign(task=name))
+    return table(pd.concat(frames, ignore_index=True))
+
+
+def tasks(frame: pd.DataFrame) -> Sequence[Mapping[str, Any]]:
+    """The panels of `across`: the snapshots of each task."""
+    return [{"design": "snapshots", "task": task} for task in dict.fromkeys(frame["task"])]
+
+
+def as_markdown(runs: Sequence[Results]) -> str:
+    """The answer of each run in a row: the paying threshold, what is known of it, and scratch beside it."""
+    head = (
+        "task",
+        "replicates",
+        "scratch gets there",
+        "pays from weak accuracy",
+        "meets scratch's cost between (95 %)",
+        "by point estimates from",
+        "known within",
+        "least cost over scratch's",
+        "at weak accuracy",
+    )
+    rows = [_answer(run) for run in runs]
+    lines = [" | ".join(cells) for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _answer(run: Results) -> list[str]:
+    study = run.summary["tradeoff"]
+    if not study:
+        raise ResultsError(f"{run.folder} measured no trade-off; leave it out, or run it with a `tradeoff`")
+    low, high = study["interval"]
+    snapshots = [level for level in study["levels"] if level["design"] == "snapshots" and level["ratio_flops"]]
+    least = min(snapshots, key=lambda level: level["ratio_flops"], default=None)
+    ratio = style.UNKNOWN
+    if least is not None:
+        ratio = style.spread(least["ratio_flops"], least["interval_flops"], "")
+        ratio = f"at most {ratio}" if least["upper_bound"] else ratio
+    return [
+        run.summary["title"],
+        f"{study['replicates']} x {study['target_seeds']}",
+        style.k_of_n(study["scratch"]["reached"], study["scratch"]["pipelines"]),
+        "no threshold" if study["threshold"] is None else style.accuracy(study["threshold"]),
+        f"{'below all measured' if low is None else style.accuracy(low)} and "
+        f"{'beyond all measured' if high is None else style.accuracy(high)}",
+        style.accuracy(study["crossing"]),
+        style.accuracy(study["resolution"]),
+        ratio,
+        style.accuracy(least["weak_accuracy"] if least else None),
+    ]
+
+
+# -- the picture --------------------------------------------------------------------------------------------
+
+
+def panels(frame: pd.DataFrame) -> Sequence[Mapping[str, Any]]:
+    """A panel for each design that was measured."""
+    there = set(frame.loc[frame["accuracy"].notna(), "design"])
+    return [panel for panel in PANELS if panel["design"] in there] or PANELS[:1]
+
+
+def size(frame: pd.DataFrame) -> tuple[float, float]:
+    """Inches of one panel, between its axes."""
+    return 4.4, 3.2
+
+
+def nothing(frame: pd.DataFrame) -> str | None:
+    """Why there is nothing to draw of a `table`; None where there is."""
+    if frame.empty:
+        return "No trade-off was measured: the experiment asks for none, or the search did not come that far."
+    return "No weak model came to any of the accuracies asked for." if frame["accuracy"].isna().all() else None
+
+
+def draw(frame: pd.DataFrame, ax: Axes, design: str = "snapshots", task: str | None = None) -> None:
+    """Draws one design of a `table` on `ax`, of one task where there are several."""
+    own = frame[(frame["design"] == design) & frame["accuracy"].notna()]
+    own = own if task is None else own[own["task"] == task]
+    if own.empty:
+        style.sentence(ax, nothing(frame) or f"No {_NAMES[design]} were measured.")
+        return
+    shade = style.colour("transfer")
+    starts = own[(own["kind"] == "start") & (own["unit"] == FLOPS)]
+    _dots(ax, own[own["kind"] == "pipeline"], shade)
+    handles = []
+    for i, unit in enumerate(dict.fromkeys(own["unit"])):
+        line = own[(own["kind"] == "start") & (own["unit"] == unit) & own["ratio"].notna()]
+        if len(line):
+            dashes = _DASHES[i % len(_DASHES)]
+            x, y = floats(line["accuracy"]), np.clip(floats(line["ratio"]), _DIMMEST, _TALLEST)
+            (drawn,) = ax.plot(x, y, color=shade if unit == FLOPS else style.INK, lw=2.2 if unit == FLOPS else 1.3)
+            drawn.set_dashes([] if dashes[0] is None else dashes)
+            drawn.set_label(unit if unit == FLOPS else f"seconds, {unit}")
+            handles.append(drawn)
+    _band(ax, starts, shade)
+    for refined, face, label in ((False, shade, ""), (True, "white", "added to find the jump")):
+        at = starts[(starts["refined"].fillna(False) == refined) & starts["ratio"].notna()]
+        x, y = floats(at["accuracy"]), np.clip(floats(at["ratio"]), _DIMMEST, _TALLEST)
+        ax.scatter(x, y, s=34, marker="D", facecolors=face, edgecolors=shade, lw=1.3, zorder=4)
+        if label and len(at):
+            handles.append(Line2D([], [], color=shade, marker="D", mfc=face, ls="none", ms=5, label=label))
+    if (own["arm"] == "shuffled").any():
+        handles.append(Line2D([], [], color=style.FAINT, marker="x", ls="none", label="rows shuffled"))
+    handles.append(ax.axhline(1.0, color=style.colour("scratch"), lw=1.6, zorder=1, label="scratch"))
+    _axes(ax, frame[frame["accuracy"].notna()], starts)
+    if design == "snapshots":
+        _threshold(ax, starts)
+    ax.set_title(task or _NAMES[design], fontsize="medium")
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.09), ncols=2, borderaxespad=0, frameon=False)
+
+
+def _dots(ax: Axes, dots: pd.DataFrame, shade: str) -> None:
+    x, y = floats(dots["accuracy"]), np.clip(floats(dots["ratio"]), _DIMMEST, _TALLEST)
+    shuffled = (dots["arm"] == "shuffled").to_numpy(dtype=bool)
+    reached = dots["reached"].to_numpy(dtype=np.float64) > 0
+    pale = style.tint(shade, 0.5)
+    for chosen, face in ((reached & ~shuffled, pale), (~reached & ~shuffled, "none")):
+        ax.scatter(x[chosen], y[chosen], s=20, facecolors=face, edgecolors=pale, lw=0.9, zorder=2)
+    ax.scatter(x[shuffled], y[shuffled], s=26, marker="x", color=style.FAINT, lw=1.2, zorder=2)
+
+
+def _band(ax: Axes, starts: pd.DataFrame, shade: str) -> None:
+    """The intervals; a bound beyond what was measured ends at the edge."""
+    known = starts[starts["low"].notna() | starts["high"].notna()]
+    low = np.nan_to_num(floats(known["low"]), nan=_DIMMEST)
+    high = np.nan_to_num(floats(known["high"]), nan=_TALLEST)
+    x, low, high = floats(known["accuracy"]), np.clip(low, _DIMMEST, _TALLEST), np.clip(high, _DIMMEST, _TALLEST)
+    if len(known) > 1:
+        ax.fill_between(x, low, high, color=shade, alpha=0.16, lw=0, zorder=0)
+    ax.vlines(x, low, high, color=shade, lw=1.0, alpha=0.55, zorder=1)
+
+
+def _axes(ax: Axes, every: pd.DataFrame, starts: pd.DataFrame) -> None:
+    """All panels have the same y axis, from what is in any of them."""
+    ax.set_yscale("log")
+    numbers = [*floats(every["ratio"]), *floats(every["low"]), *floats(every["high"]), 0.5, 2.0]
+    shown = np.clip([value for value in numbers if np.isfinite(value) and value > 0], _DIMMEST, _TALLEST)
+    ax.set_ylim(float(min(shown)) / 1.25, float(max(shown)) * 1.35)
+    ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0) if ax.get_ylim()[0] <= t <= ax.get_ylim()[1]]
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set_ylabel("expected cost over scratch's")
+    ax.set_xlabel("weak validation accuracy at hand-over\n(under each: pipelines that get there)")
+    ax.margins(x=0.06)
+    ordered = stats.records(starts.sort_values("accuracy"))
+    labels = [f"{row['accuracy']:.2f}\n{row['reached']}/{row['pipelines']}" for row in ordered]
+    style.stacked_ticks(ax, [row["accuracy"] for row in ordered], labels)
+
+
+def _threshold(ax: Axes, starts: pd.DataFrame) -> None:
+    threshold = starts["threshold"].iloc[0] if len(starts) else None
+    if threshold is None or pd.isna(threshold):
+        note = ax.text(0.985, 0.975, "no threshold", transform=ax.transAxes, ha="right", va="top")
+    else:
+        ax.axvline(float(threshold), color=style.INK, lw=1.2, ls=(0, (5, 2)), zorder=1)
+        left, right = ax.get_xlim()
+        beyond = float(threshold) > (left + right) / 2
+        where = ax.get_xaxis_transform()
+        text = f" pays from {float(threshold):.3f} on "
+        note = ax.text(float(threshold), 0.975, text, transform=where, ha="right" if beyond else "left", va="top")
+    style.halo(note)
