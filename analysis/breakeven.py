@@ -257,7 +257,8 @@ def draw(frame: pd.DataFrame, ax: Axes, design: str = "snapshots", task: str | N
             handles.append(Line2D([], [], color=shade, marker="D", mfc=face, ls="none", ms=5, label=label))
     if (own["arm"] == "shuffled").any():
         handles.append(Line2D([], [], color=style.FAINT, marker="x", ls="none", label="rows shuffled"))
-    handles.append(ax.axhline(1.0, color=style.colour("scratch"), lw=1.6, zorder=1, label="scratch"))
+    alone = "scratch, which never gets there" if starts["upper_bound"].any() else "scratch"
+    handles.append(ax.axhline(1.0, color=style.colour("scratch"), lw=1.6, zorder=1, label=alone))
     _axes(ax, frame[frame["accuracy"].notna()], starts)
     if design == "snapshots":
         _threshold(ax, starts)

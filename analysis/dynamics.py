@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from gtsearch.analysis import style
 from gtsearch.analysis.members import base_only, of_report
-from gtsearch.analysis.stats import floats
+from gtsearch.analysis.stats import Floats, floats
 from gtsearch.results import Results
 
 TITLE = "How the target learns"
@@ -23,14 +23,26 @@ CAPTION = (
 PANELS: tuple[dict[str, Any], ...] = ({"x": "epoch"}, {"x": "train_seconds"})
 
 _AXIS = {"epoch": "epochs", "train_seconds": "training seconds"}
+_TEXTS = ("run_id", "method", "status")
+_CURVE = ("epoch", "train_seconds", "train_accuracy", "val_accuracy")
 _PARTS = {"train": "train_accuracy", "validation": "val_accuracy"}
 _SECONDS_GRID = 200  # members' clocks differ: their curves are read off a common grid
+_MOST_EPOCHS = 400  # more places than a panel has pixels show nothing more
 
 
 def gather(results: Results) -> pd.DataFrame:
-    """The evaluations of the report's target members; one row without an epoch for a member that has none."""
+    """The evaluations of the report's target members; one row without an epoch for a member that has none.
+
+    Texts are categories: a run may hold millions of evaluations.
+    """
     members = of_report(base_only(results).trials, results.summary["methods"])
-    return members[["run_id", "method", "status", "goal", "seeds"]].merge(results.curves, on="run_id", how="left")
+    members = members[["run_id", "method", "status", "goal", "seeds"]].astype(dict.fromkeys(_TEXTS, "category"))
+    of_member = pd.Index(members["run_id"]).get_indexer(pd.Index(results.curves["run_id"]))
+    curves = results.curves.loc[of_member >= 0, list(_CURVE)]
+    place = of_member[of_member >= 0]
+    without = np.setdiff1d(np.arange(len(members)), place)
+    rows = members.take(np.append(place, without)).reset_index(drop=True)
+    return rows.join(curves.reset_index(drop=True))
 
 
 def size(frame: pd.DataFrame) -> tuple[float, float]:
@@ -50,48 +62,61 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
         median, low and high (quartiles over members, each holding its last value), running (members not yet
         stopped), members (with a curve), reached, seeds, goal.
     """
-    blocks = [
-        _block(own, method, part, kind)
-        for method in sorted(frame["method"].unique(), key=style.place)
-        for own in [frame[frame["method"] == method]]
-        for part in _PARTS
-        for kind in _AXIS
-        if own["epoch"].notna().any()
-    ]
-    columns = ["method", "part", "kind", "x", "median", "low", "high", "running", "members", "reached", "seeds", "goal"]
-    return pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame(columns=columns)
-
-
-def _block(own: pd.DataFrame, method: str, part: str, kind: str) -> pd.DataFrame:
-    column = _PARTS[part]
-    curves = [
-        (floats(curve[kind]), floats(curve[column]))
-        for _, curve in own.dropna(subset=["epoch", kind, column]).sort_values("epoch").groupby("run_id")
-    ]
-    last = np.array([x[-1] for x, _ in curves])
-    if kind == "epoch":
-        grid = np.unique(np.concatenate([x for x, _ in curves]))
-    else:
-        grid = np.linspace(0.0, last.max(), _SECONDS_GRID)
-    held = np.array([np.interp(grid, x, y) for x, y in curves])  # [members, grid]; beyond its end, the last value
-    low, median, high = np.quantile(held, [0.25, 0.5, 0.75], axis=0)
-    status = own.drop_duplicates("run_id")["status"]
-    return pd.DataFrame(
-        {
-            "method": method,
-            "part": part,
-            "kind": kind,
-            "x": grid,
-            "median": median,
-            "low": low,
-            "high": high,
-            "running": (last[:, None] >= grid).sum(axis=0),
-            "members": len(curves),
-            "reached": int((status == "cleared").sum()),
-            "seeds": int(own["seeds"].iloc[0]) if "seeds" in own and own["seeds"].notna().all() else len(status),
+    blocks = []
+    for method in sorted(set(frame["method"].unique()), key=style.place):
+        own = frame[frame["method"] == method]
+        members = own[["run_id", "status"]].drop_duplicates("run_id")
+        told: dict[str, Any] = {
+            "reached": int((members["status"] == "cleared").sum()),
+            "seeds": int(own["seeds"].iloc[0]) if "seeds" in own and own["seeds"].notna().all() else len(members),
             "goal": own["goal"].iloc[0],
         }
-    )
+        for part, column in _PARTS.items():
+            curves = _Curves(own, column)
+            if curves.members:
+                blocks += [
+                    pd.DataFrame({"method": method, "part": part, "kind": kind, **curves.told(kind), **told})
+                    for kind in _AXIS
+                ]
+    columns = ["method", "part", "kind", "x", "median", "low", "high", "running", "members", "reached", "seeds", "goal"]
+    return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)
+
+
+class _Curves:
+    """One column of the curves of all members, member after member, each in order of epochs."""
+
+    def __init__(self, own: pd.DataFrame, column: str) -> None:
+        number = pd.factorize(own["run_id"])[0]
+        read = {name: floats(own[name]) for name in (*_AXIS, column)}
+        known = np.flatnonzero(~np.isnan(list(read.values())).any(axis=0))
+        order = known[np.lexsort((read["epoch"][known], number[known]))]
+        self._x = {kind: read[kind][order] for kind in _AXIS}
+        self._y = read[column][order]
+        ends = np.flatnonzero(np.diff(number[order], append=-1))
+        self._slices = [slice(a, b + 1) for a, b in zip([0, *(ends[:-1] + 1)], ends, strict=True)] if len(order) else []
+
+    @property
+    def members(self) -> int:
+        return len(self._slices)
+
+    def told(self, kind: str) -> dict[str, Any]:
+        """x, median, low, high, running and members over the axis `kind`."""
+        x = self._x[kind]
+        last = np.array([x[own.stop - 1] for own in self._slices])
+        grid = _thinned(np.unique(x)) if kind == "epoch" else np.linspace(0.0, last.max(), _SECONDS_GRID)
+        # [members, grid]; beyond its end a member holds its last value
+        held = np.array([np.interp(grid, x[own], self._y[own]) for own in self._slices])
+        low, median, high = np.quantile(held, [0.25, 0.5, 0.75], axis=0)
+        running = len(last) - np.searchsorted(np.sort(last), grid)
+        return {"x": grid, "median": median, "low": low, "high": high, "running": running, "members": len(last)}
+
+
+def _thinned(grid: Floats) -> Floats:
+    """At most `_MOST_EPOCHS` of `grid`, its ends among them."""
+    if len(grid) <= _MOST_EPOCHS:
+        return grid
+    kept: Floats = grid[np.linspace(0, len(grid) - 1, _MOST_EPOCHS).round().astype(int)]
+    return kept
 
 
 def nothing(frame: pd.DataFrame) -> str | None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox, offset_copy
 
 from gtsearch.analysis import style
@@ -19,12 +20,15 @@ TITLE = "How small can the weak model be?"
 CAPTION = (
     "Each mark is one weak architecture, by its parameters (across). Left: the best validation accuracy any of its "
     "configs came to on the search seed; the dotted line is the accuracy asked for, if one is. Right: of those that "
-    "came that far, the share of gate seeds that the best config cleared; the dotted line is what the gate asks for."
+    "came that far, the share of gate seeds that the best config cleared; the dotted line is what the gate asks for. "
+    "On top the certificate as a bracket: the largest that is excluded with all below it, what is undecided, and the "
+    "smallest that is certified."
 )
 PANELS: tuple[dict[str, Any], ...] = ({"y": "best_val_accuracy"}, {"y": "gate_share"})
 
 _AXIS = {"best_val_accuracy": "best validation accuracy", "gate_share": "share of gate seeds cleared"}
 _NAMED = ("pays", "clears", "undecided")
+_BRACKET = 0.88  # how high the bracket stands; what was measured stays below it
 _FEW = 8  # so many architectures are all named; of more, the two smallest of each verdict that matters
 _NEAR = 12  # points; a name further from its mark gets a line to it
 _MARK = 5  # half a mark's side, in pixels at 100 a inch
@@ -47,7 +51,9 @@ COLUMNS = {
     "detail": "string",
     "goal": "Float64",
     "gate_required": "Float64",
+    "bracket": "string",
 }
+EXCLUDED, OPEN, CERTIFIED = "excluded", "open", "certified"
 
 
 def gather(results: Results) -> pd.DataFrame:
@@ -59,7 +65,7 @@ def gather(results: Results) -> pd.DataFrame:
     frame = pd.DataFrame((summary["weak"] or {"ladder": []})["ladder"])
     gate = weak.get("gate") or {}
     required = gate["at_least"] / gate["seeds"] if {"at_least", "seeds"} <= set(gate) else None
-    return frame.assign(goal=summary["threshold"], gate_required=required)
+    return frame.assign(goal=summary["threshold"], gate_required=required, cost=summary.get("cost"))
 
 
 def size(frame: pd.DataFrame) -> tuple[float, float]:
@@ -74,12 +80,28 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
         frame: a row an architecture, as the summary's `weak.ladder` has it; of what it lacks the table has nulls.
 
     gate_share is best_cleared of gate_seeds, null where no config earned the gate seeds; a best_val_accuracy of null
-    is an architecture that was not tried.
+    is an architecture that was not tried. bracket: `certified` (the smallest that pays, else that clears), `open`
+    (undecided, or only seen to clear, and smaller) and `excluded` (smaller than all those); null for the rest, and
+    where a column `cost` says that the search went by another order than parameters.
     """
     made = frame.reindex(columns=list(COLUMNS)).astype(COLUMNS)
-    return made.assign(gate_share=made["best_cleared"] / made["gate_seeds"]).sort_values(
-        ["params", "architecture"], ignore_index=True
-    )
+    made = made.assign(gate_share=made["best_cleared"] / made["gate_seeds"])
+    made = made.sort_values(["params", "architecture"], ignore_index=True)
+    by_params = "cost" not in frame or bool(frame["cost"].eq("params").all())
+    return made.assign(bracket=_bracket(made)) if by_params else made
+
+
+def _bracket(made: pd.DataFrame) -> pd.Series:
+    verdict, params = made["verdict"], made["params"]
+    best = "pays" if (verdict == "pays").any() else "clears"
+    certified = params[verdict == best].min()
+    below = params.notna() if pd.isna(certified) else params < certified
+    is_open = verdict.isin(["undecided", "clears"]) & below
+    first_open = params[is_open].min()
+    is_excluded = (verdict == "excluded") & below & (True if pd.isna(first_open) else params < first_open)
+    at_certified = (verdict == best) & (False if pd.isna(certified) else params == certified)
+    names = np.select([at_certified, is_open, is_excluded], [CERTIFIED, OPEN, EXCLUDED], default="")
+    return pd.Series(names, index=made.index, dtype="string").replace("", pd.NA)
 
 
 def nothing(frame: pd.DataFrame) -> str | None:
@@ -105,14 +127,53 @@ def draw(frame: pd.DataFrame, ax: Axes, y: str = "best_val_accuracy") -> None:
             params[at], height[at], s=170 if marker == "*" else 44, marker=marker, color=shade, zorder=4, clip_on=False
         )
     top = max(height.max(), required if pd.notna(required) else 0.0)
-    ax.set_ylim(0, 1.04 if y == "gate_share" else 1.12 * top)
+    bracketed = frame["bracket"].notna().any()
+    ax.set_ylim(0, (1.04 if y == "gate_share" else 1.12 * top) / (_BRACKET - 0.05 if bracketed else 1.0))
     _params_axis(ax, floats(frame["params"]))
+    if bracketed:
+        _draw_bracket(ax, frame)
+    if y == "gate_share":
+        ax.set_yticks(np.linspace(0, 1, 6))
     _name(ax, shown, params, height)
     ax.set_xlabel("parameters of the weak model")
     ax.set_ylabel(_AXIS[y])
     ax.legend(
         handles=_legend(frame), loc="lower left", bbox_to_anchor=(0, 1.01), ncols=3, borderaxespad=0, frameon=False
     )
+
+
+def _draw_bracket(ax: Axes, frame: pd.DataFrame) -> None:
+    """Over what was measured, in the marks of the verdicts, and in words."""
+    params = {name: floats(frame.loc[frame["bracket"] == name, "params"]) for name in (EXCLUDED, OPEN, CERTIFIED)}
+    where = ax.get_xaxis_transform()
+    ground = (0.0, _BRACKET - 0.045), 1.0, 1.0
+    ax.add_patch(Rectangle(*ground, transform=ax.transAxes, color="#F2F2F2", lw=0, zorder=1.5, clip_path=ax.patch))
+    for name, verdict in ((EXCLUDED, "excluded"), (OPEN, "undecided"), (CERTIFIED, "pays")):
+        if not len(at := params[name]):
+            continue
+        if name == CERTIFIED:
+            verdict = str(frame.loc[frame["bracket"] == CERTIFIED, "verdict"].iloc[0])
+        shade, mark = style.VERDICTS[verdict]
+        ends = [ax.get_xlim()[0] if name == EXCLUDED else at.min(), at.max()]
+        ax.plot(ends, [_BRACKET] * 2, transform=where, color=shade, lw=2.2, solid_capstyle="butt", zorder=3)
+        marked = ends[1:] if name == EXCLUDED else sorted({*ends})
+        ax.plot(
+            marked,
+            [_BRACKET] * len(marked),
+            ls="none",
+            marker=mark,
+            ms=11 if mark == "*" else 6,
+            color=shade,
+            transform=where,
+            zorder=4,
+        )
+    excluded, still, certified = (params[name] for name in (EXCLUDED, OPEN, CERTIFIED))
+    words = [
+        f"excluded to {style.count(excluded.max())}" if len(excluded) else "nothing excluded",
+        f"{len(still)} undecided" if len(still) else "none undecided",
+        f"certified at {style.count(certified.min())}" if len(certified) else "nothing certified",
+    ]
+    ax.text(0.012, 0.995, " < ".join(words), transform=ax.transAxes, va="top", fontsize="small", color=style.INK)
 
 
 def _params_axis(ax: Axes, params: Floats) -> None:
@@ -138,6 +199,8 @@ def _name(ax: Axes, shown: pd.DataFrame, params: Floats, height: Floats) -> None
         by_verdict = {verdict: by_verdict[verdict][:2] for verdict in _NAMED}
     marks = ax.transData.transform(np.column_stack([params, height]))  # [architectures, 2], pixels
     taken = [Bbox.from_bounds(x - _MARK, y - _MARK, 2 * _MARK, 2 * _MARK) for x, y in marks]
+    if shown["bracket"].notna().any():
+        taken.append(Bbox([[0, _BRACKET - 0.03], [1, 1.2]]).transformed(ax.transAxes))
     for verdict, places in by_verdict.items():
         for i in places:
             _annotate(ax, str(shown["architecture"].iloc[i]), (params[i], height[i]), shades[verdict], taken)

@@ -6,7 +6,7 @@ search refines its levels by the very same decision that the report prints.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,11 +89,11 @@ def _alike(own: pd.DataFrame, design: str) -> pd.Series:
 
 def _start(design: str, rows: pd.DataFrame, scratch: pd.DataFrame, unit: str) -> Start:
     first = rows.iloc[0]
-    # Of endpoints every weak run is a replicate of its own; it is compared with scratch on its split.
-    names = rows["weak_run_id"] if design == "endpoints" else rows["replicate"]
-    keys = list(dict.fromkeys(names))
-    splits = [rows.loc[names == key, "replicate"].iloc[0] for key in keys]
-    width = int(max(rows["column"].max(), scratch["column"].max() if len(scratch) else 0)) + 1
+    replicates = sorted(scratch["replicate"].unique())
+    if design == "endpoints":
+        # Each is a weak run of its own; those on one split stand beside each other, as they share its scratch.
+        replicates = sorted(rows["replicate"].unique())
+        rows = rows.assign(column=rows.groupby("replicate").cumcount())
     came = rows.loc[rows["weak_accuracy"].notna()].drop_duplicates("weak_run_id")
     return Start(
         design=design,
@@ -106,26 +106,22 @@ def _start(design: str, rows: pd.DataFrame, scratch: pd.DataFrame, unit: str) ->
         reached=int(rows["reached"].sum()),
         pipelines=len(rows),
         rows=rows,
-        arrays=_grid(rows, names, keys, width, unit),
-        scratch=_grid(scratch, scratch["replicate"], splits, width, unit),
+        arrays=_grid(rows, replicates, unit),
+        scratch=_grid(scratch, replicates, unit),
     )
 
 
-def _grid(rows: pd.DataFrame, names: pd.Series, keys: list[Hashable], width: int, unit: str) -> Starts:
-    """Rows as [len(keys), width]; a key may stand there more than once."""
-    spent = np.full((len(keys), width), np.nan)
-    reached = np.zeros((len(keys), width), dtype=bool)
-    accuracy = np.full(len(keys), np.nan)
-    places: dict[Hashable, list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(key, []).append(place)
-    columns = rows["column"].to_numpy(dtype=int)
-    totals, there = floats(rows[f"total_{unit}"]), rows["reached"].to_numpy(dtype=bool)
-    measured = floats(rows["weak_accuracy"])
-    for row, name in enumerate(names):
-        for place in places.get(name, ()):
-            spent[place, columns[row]], reached[place, columns[row]] = totals[row], there[row]
-            accuracy[place] = measured[row]
+def _grid(rows: pd.DataFrame, replicates: list[int], unit: str) -> Starts:
+    """Rows as [replicates, columns]; NaN where none ran."""
+    width = int(rows["column"].max()) + 1 if len(rows) else 1
+    accuracy, spent = np.full(len(replicates), np.nan), np.full((len(replicates), width), np.nan)
+    reached = np.zeros(spent.shape, dtype=bool)
+    place = {replicate: i for i, replicate in enumerate(replicates)}
+    rows = rows[rows["replicate"].isin(replicates)]
+    at = [place[replicate] for replicate in rows["replicate"]]
+    column = rows["column"].to_numpy(dtype=int)
+    spent[at, column], reached[at, column] = floats(rows[f"total_{unit}"]), rows["reached"].to_numpy(dtype=bool)
+    accuracy[at] = floats(rows["weak_accuracy"])
     return Starts(accuracy, spent, reached)
 
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gtsearch.analysis import stats, style
+import pandas as pd
+
+from gtsearch.analysis import members, stats, style
 from gtsearch.results import TOTAL, Results
 
 _AT_95 = "95\N{NO-BREAK SPACE}%"
@@ -62,7 +66,9 @@ def answer(summary: Json) -> dict[str, str]:
         seeds = f"; {style.k_of_n(pays['cleared'], pays['seeds'])} weak seeds clear." if screened else "."
         return {
             "model": pays["architecture"],
-            "verdict": "is the cheapest weak model seen to pay",
+            "verdict": "is the weak model of the cheapest pipeline seen to pay, the target's cost counted"
+            if summary["cost"].startswith("total_")
+            else "is the cheapest weak model seen to pay",
             "evidence": f"{style.count(pays['params'])} parameters. Its embedding takes the target to its goal on "
             f"{style.k_of_n(k, n)} fresh pipelines ({_AT_95}: {style.rate_interval(pays['pipelines_interval'])})"
             f"{seeds}{_saving(pays)}",
@@ -181,14 +187,16 @@ def _saving(pays: Json) -> str:
 def facts(results: Results) -> list[tuple[str, str]]:
     """The other lines a person reads first: a name and a sentence each."""
     summary = results.summary
-    told = [_smallest_that_clears(summary)]
+    told = [threshold(summary), _smallest_that_clears(summary)]
+    missed = {name: f"; censored: {text}" for name, text in censored(results).items()}
     for method, record in summary["methods"].items():
         never = "half or more never get there" if record["reached"] else "never seen to get there"
         if record.get("cap_epochs"):
             never += f" in {record['cap_epochs']} epochs"
         text = took(record, "seconds") if record["seconds_to_goal"]["median"] is not None else never
-        told.append((method, f"{text} · {style.k_of_n(record['reached'], record['seeds'])}"))
-    told.append(threshold(summary))
+        known = missed.pop(method, "")
+        told.append((method, f"{text} · {style.k_of_n(record['reached'], record['seeds'])}" + known))
+    told += [(name, text.removeprefix("; ")) for name, text in missed.items()]
     return [(name, text) for name, text in told if text]
 
 
@@ -205,13 +213,19 @@ def _smallest_that_clears(summary: Json) -> tuple[str, str]:
     if clears is None or pays is None:
         return "only clears", ""
     if clears["architecture"] == pays["architecture"]:
-        return "only clears", "nothing smaller: the smallest that clears is the one that pays"
+        nothing = "smaller" if summary["cost"] == "params" else "cheaper"
+        return "only clears", f"nothing {nothing}: the {least(summary['cost'])} that clears is the one that pays"
     rung = next((r for r in summary["weak"]["ladder"] if r["architecture"] == clears["architecture"]), None)
     return (
         "only clears",
         f"{clears['architecture']}, {style.count(clears['params'])} parameters, "
         f"{style.k_of_n(clears['cleared'], clears['seeds'])} fresh seeds" + (f": {rung['detail']}" if rung else ""),
     )
+
+
+def least(cost: str) -> str:
+    """What a weak model that clears is called when no other that does costs less; `cost`: the experiment's."""
+    return "smallest" if cost == "params" else "cheapest"
 
 
 def threshold(summary: Json) -> tuple[str, str]:
@@ -222,29 +236,171 @@ def threshold(summary: Json) -> tuple[str, str]:
     paying_from, least = study["threshold"], study["least_total"]
     at_least = "" if least is None else f"; the total is least at {least:g}"
     if paying_from is None:
-        paying = [f"{entry['level']:g}" for entry in study["levels"] if entry.get("pays")]
+        paying = [f"{entry['level']:g}" for entry in snapshots(study) if entry["pays"]]
         where = f"; of the levels tried, {', '.join(paying)} pay, but not all above" if paying else ""
         return "pays from", f"no threshold{where}{at_least}"
     return "pays from", f"weak accuracy {style.accuracy(paying_from)} on{_threshold_interval(study)}{at_least}"
 
 
+def snapshots(study: Json) -> list[Json]:
+    """The levels of a trade-off study along the training of one config: those that a threshold is read from."""
+    return [entry for entry in study["levels"] if entry["design"] == "snapshots"]
+
+
 def _threshold_interval(study: Json) -> str:
-    if study["interval"] is None:
-        return ""
+    """Where cost and scratch's meet, as far as that was measured."""
     low, high = study["interval"]
-    return f" ({_AT_95}: {style.accuracy(low)} to {'no threshold' if high is None else style.accuracy(high)})"
+    if low is None and high is None:
+        return ""
+    ends = ["below all that was measured" if low is None else style.accuracy(low)]
+    ends += ["above all that was measured" if high is None else style.accuracy(high)]
+    return f" (cost and scratch's meet, {_AT_95}: {' to '.join(ends)})"
 
 
-def speedups(summary: Json) -> list[tuple[str, str, str]]:
-    """Value, name and remark of each speed-up."""
-    names = {"target": "target alone", "with_weak": "with the weak model", "with_search": "with every search"}
+COUNTED = {"target": "target alone", "with_weak": "with the weak model", "with_search": "with every search"}
+"""A key of the summary's `speedup` -> what the cost holds, in words."""
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """How many times cheaper than scratch the target is, by what is counted.
+
+    Attributes:
+        counted: what the cost holds, of COUNTED.
+        text: the ratio in FLOPs; one over a censored scratch is a lower bound and says `>=`.
+        value: the same as a number; None where it is not known.
+        others: (unit, text) in seconds and epochs, where they are known.
+        dearer: whether it is less than 1.
+    """
+
+    counted: str
+    text: str
+    value: float | None
+    others: tuple[tuple[str, str], ...]
+    dearer: bool
+
+
+def speedups(summary: Json) -> list[Speedup]:
+    """Each speed-up; none where the target's own is not known in any unit."""
+    by_unit: dict[str, Json] = {"flops": summary["speedup"], **(summary.get("speedup_units") or {})}
+    if all(of["target"]["value"] is None for of in by_unit.values()):
+        return []
     told = []
-    for key, name in names.items():
-        speedup = summary["speedup"][key]
-        value = speedup["value"]
-        bound = "at least " if speedup["lower_bound"] and value is not None else ""
-        text = style.UNKNOWN if value is None else f"{bound}{style.number(value)}\N{NO-BREAK SPACE}×"
-        told.append((text, name, "dearer than scratch" if value is not None and value < 1 else ""))
+    for key, name in COUNTED.items():
+        value = by_unit["flops"][key]["value"]
+        known = [(unit, by_unit[unit][key]) for unit in ("epochs", "seconds") if key in by_unit.get(unit, {})]
+        others = tuple((unit, _times(ratio)) for unit, ratio in known if ratio["value"] is not None)
+        dearer = value is not None and value < 1 and not by_unit["flops"][key]["lower_bound"]
+        told.append(Speedup(name, _times(by_unit["flops"][key]), value, others, dearer))
+    return told
+
+
+def _times(ratio: Json) -> str:
+    if ratio["value"] is None:
+        return style.UNKNOWN
+    bound = ">=\N{NO-BREAK SPACE}" if ratio["lower_bound"] else ""
+    return f"{bound}{style.number(ratio['value'])}\N{NO-BREAK SPACE}×"
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """On how many fresh seeds the answer was seen: k of n, Wilson's interval, and what was counted."""
+
+    k: int
+    n: int
+    interval: tuple[float, float]
+    counted: str
+
+
+def confidence(summary: Json) -> Confidence | None:
+    """Of the weak model that pays, else of the one that clears; without a weak stage of the fastest method."""
+    if summary["weak"] is None:
+        order = stats.by_speed(summary["methods"])
+        return _seen(summary["methods"][order[0]], "reached", "fresh seeds reach the goal") if order else None
+    pays, clears = summary["weak"]["pays"], summary["weak"]["clears"]
+    if pays:
+        low, high = pays["pipelines_interval"]
+        told = "fresh pipelines take the target to its goal"
+        return Confidence(pays["transferred"], pays["pipelines"], (low, high), told)
+    verb = "clear" if summary["threshold"] is not None else "train to their end"
+    return _seen(clears, "cleared", f"fresh seeds {verb}") if clears else None
+
+
+def _seen(record: Json, k: str, counted: str) -> Confidence:
+    low, high = record["interval"]
+    return Confidence(record[k], record["seeds"], (low, high), counted)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number of the first screen, what it is, and what more there is to say of it."""
+
+    value: str
+    words: str
+    more: str = ""
+
+
+def headline(summary: Json) -> list[Tile]:
+    """The numbers of the first screen: at what confidence, from which weak accuracy on, how many times cheaper."""
+    tiles = []
+    if (seen := confidence(summary)) is not None:
+        interval = f"{_AT_95}: {style.rate_interval(seen.interval)}"
+        tiles.append(Tile(style.k_of_n(seen.k, seen.n), seen.counted, interval))
+    if (study := summary["tradeoff"]) is not None:
+        tiles.append(_threshold_tile(study))
+    for i, one in enumerate(speedups(summary)):
+        words = ("cheaper than scratch in FLOPs, " if i == 0 else "") + one.counted
+        others = ", ".join(f"{text} in {unit}" for unit, text in one.others)
+        tiles.append(Tile(one.text, words + (": dearer than scratch" if one.dearer else ""), others))
+    return tiles
+
+
+def _threshold_tile(study: Json) -> Tile:
+    paying_from = study["threshold"]
+    if paying_from is None:
+        return Tile("no threshold", "no weak accuracy that was tried pays together with all above it")
+    low, high = study["interval"]
+    known = "" if low is None or high is None else f"{_AT_95}: {style.accuracy(low)} to {style.accuracy(high)}"
+    return Tile(style.accuracy(paying_from), "weak accuracy, from which on the transfer pays", known)
+
+
+def censored(results: Results) -> dict[str, str]:
+    """How many were not seen to get there, and when they were given up, in words: of the report seeds of each method
+    that has such seeds, and of all targets of the trade-off."""
+    summary, trials = results.summary, members.rows_of(results.trials)
+    report = members.of_report(trials, summary["methods"])
+    told = {}
+    for method, record in summary["methods"].items():
+        missing = record["seeds"] - record["reached"]
+        own = report[(report["method"] == method) & (report["status"] != "cleared")]
+        if missing:
+            never_started = missing - len(own)
+            ends = _ends(own) + ([f"{never_started} without an embedding to start from"] if never_started > 0 else [])
+            told[method] = ", ".join(ends)
+    study = trials[(trials["role"] == "tradeoff") & (trials["stage"] == "target") & (trials["status"] != "cancelled")]
+    missed = study[study["status"] != "cleared"]
+    if len(missed):
+        told["trade-off"] = f"{style.k_of_n(len(missed), len(study))} targets, {', '.join(_ends(missed))}"
+    return told
+
+
+_ENDED = {
+    "exhausted": "{n} after {epochs} epochs, the whole budget",
+    "capped": "{n} ended after {epochs} epochs, where going on could not matter",
+    "diverged": "{n} diverged",
+    "failed": "{n} crashed or were lost",
+    "unreached": "{n} never started, as the weak model did not come to the accuracy",
+}
+
+
+def _ends(rows: pd.DataFrame) -> list[str]:
+    """How members that did not get there ended: `3 after 400 epochs, the whole budget`."""
+    timed = rows["status"].isin(["exhausted", "capped"])
+    counts = rows.assign(after=rows["epochs"].where(timed)).groupby(["status", "after"], dropna=False).size()
+    told = []
+    for (status, epochs), n in counts.items():
+        text = _ENDED.get(status, "{n} " + str(status))
+        told.append(text.format(n=n, epochs=style.count(None if pd.isna(epochs) else epochs)))
     return told
 
 
@@ -266,12 +422,14 @@ def bracket(summary: Json) -> list[dict[str, Any]]:
     return [
         {
             "kind": "excluded",
+            "architectures": [below[-1]["architecture"]] if below else [],
             "model": named(below[-1]) if below else "nothing",
             "details": [below[-1]["verdict"]] if below else [],
             "more": f"and all {len(below) - 1} smaller" if len(below) > 1 else "",
         },
         {
             "kind": "undecided",
+            "architectures": [entry["architecture"] for entry in undecided[:_MOST]],
             "model": "" if undecided else "nothing",
             "details": [f"{named(entry)}: {entry['verdict']}" for entry in undecided[:_MOST]]
             or (["what is certified is minimal among what was tried"] if minimal else []),
@@ -286,6 +444,7 @@ def bracket(summary: Json) -> list[dict[str, Any]]:
         },
         {
             "kind": "certified",
+            "architectures": [winner["architecture"]] if winner else [],
             "model": named(winner) if winner else "nothing",
             "details": [_certified(summary)],
             "more": f"{weak['withdrawn']} before it failed on fresh seeds, and withdrawn" if weak["withdrawn"] else "",
@@ -308,9 +467,86 @@ def _certified(summary: Json) -> str:
     return "trains to its end; no accuracy was asked for, and none was seen to pay"
 
 
+def evidence(summary: Json) -> list[tuple[str, str]]:
+    """What the certificate rests on, a name and a text each; empty where nothing is certified."""
+    weak = summary["weak"]
+    winner = weak and (weak["pays"] or weak["clears"])
+    if not winner:
+        return []
+    seeds = f"{style.k_of_n(winner['cleared'], winner['seeds'])} ({_AT_95}: {style.rate_interval(winner['interval'])})"
+    told = [
+        ("weak model", named(winner)),
+        ("its settings", settings(winner["config"])),
+        ("fresh weak seeds", f"{seeds} {'clear' if summary['threshold'] is not None else 'train to their end'}"),
+        ("a weak run", _costs(winner)),
+        ("with its misses", _flops(winner.get("cost_with_restarts_flops"))),
+        ("embedding of", winner.get("handed_run_id") or winner["run_id"]),
+    ]
+    if weak["pays"]:
+        rate = style.rate_interval(winner["pipelines_interval"])
+        k_of_n = style.k_of_n(winner["transferred"], winner["pipelines"])
+        told += [
+            ("fresh pipelines", f"{k_of_n} reach the target's goal ({_AT_95}: {rate})"),
+            ("the target's settings", settings(winner.get("transfer_config"))),
+            ("weak and target", _flops(winner.get("total_flops"))),
+            ("spread of epochs", _variance(winner.get("variance") or {})),
+        ]
+    told.append(("withdrawn before it", style.count(weak["withdrawn"])))
+    return [(name, text) for name, text in told if text]
+
+
+def _costs(winner: Json) -> str:
+    costs = [style.flops(winner["train_flops"]), style.seconds(winner["train_seconds"])]
+    known = [cost for cost in costs if cost != style.UNKNOWN]
+    return f"{', '.join(known)} (median)" if known else ""
+
+
+def _flops(value: float | None) -> str:
+    return "" if value is None else style.flops(value)
+
+
+def _variance(variance: Json) -> str:
+    """Standard deviations of the epochs to the goal."""
+    parts = {"between weak seeds": "weak_epochs_to_goal_sd", "between pipelines": "pipeline_epochs_to_goal_sd"}
+    known = [f"{style.number(variance[key])} {name}" for name, key in parts.items() if variance.get(key) is not None]
+    return f"{', '.join(known)} (standard deviation)" if known else ""
+
+
+def settings(config: Json | None) -> str:
+    """Hyperparameters in a line: `lr 0.005, weight_decay 3`."""
+    return "" if not config else ", ".join(f"{name} {style.number(value)}" for name, value in config.items())
+
+
 def named(entry: Json) -> str:
     """An architecture with its size."""
     return f"{entry['architecture']} ({style.count(entry['params'])} parameters)"
+
+
+# -- how to cite it -----------------------------------------------------------------------------------------
+
+_PAPER = """\
+@inproceedings{xu2025groktransfer,
+  title     = {Let Me Grok for You: Accelerating Grokking via Embedding Transfer from a Weaker Model},
+  author    = {Xu, Zhiwei and Ni, Zhiyu and Wang, Yixin and Hu, Wei},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2025},
+  eprint    = {2504.13292},
+  archivePrefix = {arXiv}
+}"""
+
+
+def citation() -> str:
+    """BibTeX of gtsearch, as in CITATION.cff, and of the paper whose method it searches with."""
+    return f"""\
+@software{{gtsearch,
+  title     = {{gtsearch: the cheapest weak model whose embedding makes a larger model grok sooner}},
+  author    = {{{{The gtsearch developers}}}},
+  version   = {{{version("gtsearch")}}},
+  year      = {{2026}},
+  license   = {{MIT}}
+}}
+
+{_PAPER}"""
 
 
 # -- how to run it again ----------------------------------------------------------------------------------

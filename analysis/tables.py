@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from gtsearch.analysis import ablation, asked, ladder, measured, sentences, stats, style, tradeoff
+from gtsearch.analysis import ablation, asked, ladder, measured, pipelines, sentences, stats, style
+from gtsearch.analysis.evidence import Evidence
 from gtsearch.results import TOTAL, Results
 
 _LONG = 15  # architectures; a longer ladder starts folded
 _FEW_ABLATIONS = 40  # rows; more start folded
+_NAMED = 3  # undecided architectures that the one table names
 
 Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table as text: the first column names the row, the other cells are text or numbers already formatted.
+class Cell:
+    """One cell: its text, what it sorts by where that is a number, the group of members it links to, a second line."""
 
-    `words`: indices of columns set as text, not as numbers. `swatches`: a colour a row, or None.
+    text: str
+    value: float | None = None
+    members: str | None = None
+    small: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text: the first column names the row; a cell is text, or a number already formatted.
+
+    `words`: indices of columns set, and sorted, as text and not as numbers. `swatches`: a colour a row, or None.
+    `total`: the last row is the sum of the others, and stays the last.
     """
 
     title: str
     head: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Cell]]
     note: str = ""
     words: Sequence[int] = (0,)
     swatches: Sequence[str] | None = None
@@ -34,28 +47,131 @@ class Table:
     folded: bool = False
 
 
-def of_run(results: Results) -> list[Table]:
-    """Every table of one run, in the order of the page; some may have no rows."""
-    parts = [_methods(results.summary), _ablations(results), _varied(results), _ladder(results), _tradeoff(results)]
-    return [*parts, _ledger(results.ledger)]
+def of_run(results: Results, evidence: Evidence) -> list[Table]:
+    """Every table of one run, in the order of the page; some may have no rows. Their numbers link into `evidence`."""
+    return [
+        _methods(results.summary, evidence),
+        _ablations(results, evidence),
+        _varied(results),
+        _ladder(results, evidence),
+        _tradeoff(results.summary, evidence),
+        _ledger(results.ledger, evidence),
+    ]
 
 
-def _methods(summary: Json) -> Table:
+# -- cells --------------------------------------------------------------------------------------------------
+
+
+def _count(value: float | None, members: str | None = None) -> Cell:
+    return Cell(style.count(value), value, members)
+
+
+def _accuracy(value: float | None, members: str | None = None) -> Cell:
+    return Cell(style.accuracy(value), value, members)
+
+
+def _quantity(value: float | None, unit: str, members: str | None = None) -> Cell:
+    return Cell(style.quantity(value, unit), value, members)
+
+
+def _k_of_n(k: int | None, n: int | None, members: str | None = None) -> Cell:
+    """Sorts by the share."""
+    return Cell(style.k_of_n(k, n), k / n if k is not None and n else None, members)
+
+
+def _took(record: Json, unit: str, members: str | None = None) -> Cell:
+    return Cell(sentences.took(record, unit), record[f"{unit}_to_goal"]["median"], members)
+
+
+def _rate(interval: Sequence[float | None] | None) -> Cell:
+    """Sorts by the lower bound: what is certain."""
+    return Cell(style.rate_interval(interval), interval[0] if interval else None)
+
+
+# -- the answer ---------------------------------------------------------------------------------------------
+
+
+_WORDS = ("run", "task", "smallest that clears", "cheapest that pays", "undecided")
+
+
+def answer(runs: Sequence[Results], names: Sequence[str], evidence: Sequence[Evidence]) -> Table:
+    """The one table: what each run found, a row a run; no rows where none has a weak stage.
+
+    What no run asked for (an accuracy, the judgement of the target) has no column.
+    """
+    records = [
+        ({"run": Cell(name)} if len(runs) > 1 else {}) | _answer(run.summary, own)
+        for run, name, own in zip(runs, names, evidence, strict=True)
+        if run.summary["weak"] is not None
+    ]
+    head = list(dict.fromkeys(name for record in records for name in record))
+    head.sort(key=lambda name: _WORDS.index(name) if name in _WORDS else len(_WORDS))
+    return Table(
+        "The answer in one table",
+        head,
+        [[record.get(name, Cell("not asked")) for name in head] for record in records],
+        "k of n: fresh seeds, run once, on which the claim holds (whole pipelines where a weak model pays), with "
+        "Wilson's 95 % interval. The last three: how many times cheaper than scratch, in training FLOPs, and below in "
+        "epochs and training seconds where they are known; >= is a lower bound, as scratch was not seen to get there. "
+        "Undecided: cheaper, neither excluded nor certified.",
+        words=[i for i, name in enumerate(head) if name in _WORDS],
+    )
+
+
+def _answer(summary: Json, evidence: Evidence) -> dict[str, Cell]:
+    """The cells of one run by their column's head."""
+    weak: Json = summary["weak"]
+    clears, pays, undecided = weak["clears"], weak["pays"], weak["undecided"]
+    cells = {"task": Cell(summary["title"], small=summary["train_words"])}
+    if summary["threshold"] is not None:
+        cells["smallest that clears"] = _architecture(clears, evidence)
+    if summary["judge"] == "target":
+        cells["cheapest that pays"] = _architecture(pays, evidence)
+    named = ",\n".join(entry["architecture"] for entry in undecided[:_NAMED])
+    more = f" and {len(undecided) - _NAMED} more" if len(undecided) > _NAMED else ""
+    cells["undecided"] = Cell(named + more if undecided else "none")
+    members = evidence.pipelines() if pays else evidence.weak(clears["architecture"], "report") if clears else None
+    cells["k of n"] = Cell(style.UNKNOWN)
+    if (seen := sentences.confidence(summary)) is not None:
+        cells["k of n"] = replace(_k_of_n(seen.k, seen.n, members), small=style.rate_interval(seen.interval))
+    told = {one.counted: one for one in sentences.speedups(summary)}
+    for key, counted in sentences.COUNTED.items():
+        cells[counted] = Cell(style.UNKNOWN)
+        if (one := told.get(counted)) is not None:
+            cells[counted] = Cell(one.text, one.value, evidence.compared(key), _others(one))
+    return cells
+
+
+def _others(speedup: sentences.Speedup) -> str:
+    return "\n".join(f"{text} in {unit}" for unit, text in speedup.others)
+
+
+def _architecture(entry: Json | None, evidence: Evidence) -> Cell:
+    if entry is None:
+        return Cell("none was seen to")
+    small = f"{style.count(entry['params'])} parameters"
+    return Cell(entry["architecture"], members=evidence.judged(entry["architecture"]), small=small)
+
+
+# -- the tables of a run ------------------------------------------------------------------------------------
+
+
+def _methods(summary: Json, evidence: Evidence) -> Table:
     methods: Json = summary["methods"]
     rows = []
     for method, record in methods.items():
-        stayed = style.k_of_n(record.get("stayed"), record["reached"]) if record["reached"] else style.UNKNOWN
+        report, tuning = evidence.report(method), evidence.tuning(method)
         rows.append(
             [
-                method,
-                style.k_of_n(record["reached"], record["seeds"]),
-                style.rate_interval(record["interval"]),
-                *(sentences.took(record, unit) for unit in stats.UNITS),
-                stayed,
-                style.accuracy(record["test_accuracy"]),
-                style.count(record["tuning_members"]),
-                style.flops(record["tuning_flops"]),
-                _settings(record.get("config")),
+                Cell(method),
+                _k_of_n(record["reached"], record["seeds"], report),
+                _rate(record["interval"]),
+                *(_took(record, unit, report) for unit in stats.UNITS),
+                _k_of_n(record.get("stayed") if record["reached"] else None, record["reached"], report),
+                _accuracy(record["test_accuracy"], report),
+                _count(record["tuning_members"], tuning),
+                _quantity(record["tuning_flops"], "flops", tuning),
+                Cell(sentences.settings(record.get("config"))),
             ]
         )
     return Table(
@@ -83,32 +199,28 @@ def _methods(summary: Json) -> Table:
     )
 
 
-def _settings(config: Json | None) -> str:
-    return "" if not config else ", ".join(f"{name} {style.number(value)}" for name, value in config.items())
-
-
-def _ablations(results: Results) -> Table:
+def _ablations(results: Results, evidence: Evidence) -> Table:
     """Every variation beside the unvaried experiment; no rows where there is none."""
     records = stats.records(ablation.table(ablation.gather(results)))
-    last: str | None = None
     rows = []
     for row in records:
-        first, last = row["variation"] != last, row["variation"]
         of_epochs = row["kind"] == "method"
         compared = of_epochs and row["variation"] != records[0]["variation"]
         signed = _difference(row["difference"], (row["difference_low"], row["difference_high"]))
         same = compared and row["pairs"] is None
+        members = evidence.report(row["name"], row["variation"]) if of_epochs else None
+        spread = style.spread(row["median"], (row["median_low"], row["median_high"]), "epochs")
         rows.append(
             [
-                row["variation"] if first else "",
-                row["changes"] if first else "",
-                row["name"],
-                style.k_of_n(row["reached"], row["seeds"]),
-                style.rate_interval((row["low"], row["high"])),
-                style.spread(row["median"], (row["median_low"], row["median_high"]), "epochs") if of_epochs else "",
-                "same runs" if same else signed if compared else "",
-                "" if row["pairs"] is None else style.count(row["pairs"]),
-                "" if row["p"] is None else style.p_value(row["p"]),
+                Cell(row["variation"]),
+                Cell(row["changes"]),
+                Cell(row["name"]),
+                _k_of_n(row["reached"], row["seeds"], members),
+                _rate((row["low"], row["high"])),
+                Cell(spread, row["median"], members) if of_epochs else Cell(""),
+                Cell("same runs" if same else signed if compared else "", row["difference"] if compared else None),
+                Cell("" if row["pairs"] is None else style.count(row["pairs"]), row["pairs"]),
+                Cell("" if row["p"] is None else style.p_value(row["p"]), row["p"]),
             ]
         )
     return Table(
@@ -149,9 +261,11 @@ def _varied(results: Results) -> Table:
     columns = [(name, who) for name in names for who in whose if (name, who) in known]
     rows = [
         [
-            variation,
+            Cell(variation),
             *(
-                measured.spread(cells[key], name) if (key := (variation, name, who)) in cells else ""
+                Cell(measured.spread(cells[key], name), cells[key].median)
+                if (key := (variation, name, who)) in cells
+                else Cell("")
                 for name, who in columns
             ),
         ]
@@ -177,21 +291,24 @@ def _difference(value: float | None, bounds: tuple[float | None, float | None]) 
     return text if None in bounds else f"{text} [{', '.join(map(style.number, bounds))}]"
 
 
-def _ladder(results: Results) -> Table:
+def _ladder(results: Results, evidence: Evidence) -> Table:
     records = stats.records(ladder.table(ladder.gather(results)))
-    rows = [
-        [
-            row["architecture"],
-            style.count(row["params"]),
-            style.count(row["configs"]),
-            style.count(row["cleared_configs"]),
-            style.accuracy(row["best_val_accuracy"]),
-            style.k_of_n(row["best_cleared"], row["gate_seeds"]),
-            row["verdict"],
-            row["detail"] or "",
-        ]
-        for row in records
-    ]
+    rows = []
+    for row in records:
+        label = row["architecture"]
+        search, gate = evidence.weak(label, "search"), evidence.weak(label, "gate")
+        rows.append(
+            [
+                Cell(label),
+                _count(row["params"]),
+                _count(row["configs"], search),
+                _count(row["cleared_configs"], search),
+                _accuracy(row["best_val_accuracy"], search),
+                _k_of_n(row["best_cleared"], row["gate_seeds"], gate),
+                Cell(row["verdict"], members=evidence.judged(label)),
+                Cell(row["detail"] or ""),
+            ]
+        )
     most = max((row["configs"] or 0 for row in records), default=0)
     rule = (
         "Excluded: its whole budget of configs ran, and none came through the gate. When none of "
@@ -219,60 +336,89 @@ def _ladder(results: Results) -> Table:
     )
 
 
-def _tradeoff(results: Results) -> Table:
-    frame = tradeoff.table(tradeoff.gather(results))
-    levels = tradeoff.levels(frame)
-    rows = [
-        [
-            f"{level['level']:g}",
-            style.accuracy(level["weak_accuracy"]),
-            style.k_of_n(level["reached_level"], level["seeds"]),
-            style.k_of_n(level["reached_goal"], level["seeds"]),
-            style.seconds(level["median_target_seconds"]),
-            style.seconds(level["median_total_seconds"]),
-            style.flops(level["median_total_flops"]),
-            style.flops(level["expected_total_flops"]),
-            "yes" if level["pays"] else "no",
-        ]
-        for level in levels
-    ]
-    scratch = tradeoff.scratch_median(frame, "flops")
-    reference = "censored: half of its seeds never got there" if scratch is None else style.flops(scratch)
+def _tradeoff(summary: Json, evidence: Evidence) -> Table:
+    """A row a level, dose or bin of endpoints."""
+    study = summary["tradeoff"]
+    rows = [_start(entry, start, evidence) for entry, start in _starts(study)] if study else []
+    reference = style.flops(study["scratch"]["expected_flops"]) if study else style.UNKNOWN
+    censored = " at least, as it was never seen to get there" if study and study["scratch"]["censored"] else ""
+    coverage = f" {study['coverage']}" if study and study["coverage"] else ""
     return Table(
         "Weak accuracy against what the target costs",
         [
+            "design",
             "asked for",
             "measured",
             "weak seeds there",
             "targets there",
             "target",
             "weak + target",
-            "weak + target, FLOPs",
             "with restarts, FLOPs",
+            "over scratch",
+            "95 %",
             "pays",
         ],
         rows,
-        f"Medians over all seeds, a miss being infinite (a dash: no finite median). With restarts: all that all seeds "
-        f"spent over how many got there. Pays: the median of weak + target is below scratch's, {reference}.",
+        "Medians over all pipelines, a miss being infinite (a dash: no finite median), in training seconds. With "
+        f"restarts: all that all pipelines spent over how many got there; over scratch's, {reference}{censored}. Pays: "
+        f"that ratio is below 1 with its whole interval.{coverage}",
+        words=(0, 10),
+        folded=len(rows) > _LONG,
     )
 
 
-def _ledger(ledger: pd.DataFrame) -> Table:
+def _starts(study: Json) -> list[tuple[Json, pipelines.Start]]:
+    """Each record of the summary's levels with its pipelines."""
+    frame = pipelines.frame(study["pipelines"])
+    designs = dict.fromkeys(entry["design"] for entry in study["levels"])
+    starts = [start for design in designs for start in pipelines.starts(frame, design, "flops")]
+    return list(zip(study["levels"], starts, strict=True))
+
+
+def _start(entry: Json, start: pipelines.Start, evidence: Evidence) -> list[Cell]:
+    asked_for = entry["dose"] if entry["design"] == "dose" else entry["level"]
+    about = style.accuracy(entry["weak_accuracy"]) if asked_for is None else f"{asked_for:g}"
+    title = f"trade-off, {entry['design']}: {about}"
+    targets = evidence.runs(title, start.rows["run_id"].dropna())
+    weak = evidence.runs(f"{title}, weak models", start.rows["weak_run_id"].dropna())
+    low, high = entry["interval_flops"]
+    bound = "<=\N{NO-BREAK SPACE}" if entry["upper_bound"] and entry["ratio_flops"] is not None else ""
+    interval = [style.UNKNOWN if end is None else style.number(end) for end in (low, high)]
+    return [
+        Cell(entry["design"], small="refined" if entry["refined"] else ""),
+        Cell(style.UNKNOWN if asked_for is None else f"{asked_for:g}", asked_for),
+        _accuracy(entry["weak_accuracy"], weak),
+        _k_of_n(entry["reached_level"], entry["weak_runs"], weak),
+        _k_of_n(entry["reached_goal"], entry["pipelines"], targets),
+        _quantity(entry["median_target_seconds"], "seconds", targets),
+        _quantity(entry["median_total_seconds"], "seconds", targets),
+        _quantity(entry["expected_total_flops"], "flops", targets),
+        Cell(bound + style.number(entry["ratio_flops"]), entry["ratio_flops"], targets),
+        Cell(style.UNKNOWN if low is None and high is None else " to ".join(interval), low),
+        Cell("yes" if entry["pays"] else "no"),
+    ]
+
+
+def _ledger(ledger: pd.DataFrame, evidence: Evidence) -> Table:
     records = stats.records(ledger)
     whole = next((row["train_flops"] for row in records if row["purpose"] == TOTAL), None)
-    rows = [
-        [
-            row["purpose"],
-            row["method"] or "",
-            style.count(row["members"]),
-            style.count(row["epochs"]),
-            style.flops(row["train_flops"]),
-            style.percent(row["train_flops"] / whole) if whole and row["train_flops"] is not None else style.UNKNOWN,
-            style.seconds(row["train_seconds"]),
-            style.seconds(row["eval_seconds"]),
-        ]
-        for row in records
-    ]
+    rows = []
+    for row in records:
+        spent = row["train_flops"]
+        share = spent / whole if whole and spent is not None else None
+        members = None if row["purpose"] == TOTAL else evidence.spent(row["purpose"], row["method"])
+        rows.append(
+            [
+                Cell(row["purpose"]),
+                Cell(row["method"] or ""),
+                _count(row["members"], members),
+                _count(row["epochs"], members),
+                _quantity(spent, "flops", members),
+                Cell(style.percent(share), share),
+                _quantity(row["train_seconds"], "seconds", members),
+                _quantity(row["eval_seconds"], "seconds", members),
+            ]
+        )
     return Table(
         "Ledger: what everything cost",
         ["purpose", "method", "runs", "epochs", "FLOPs", "share", "training", "evaluation"],
@@ -283,14 +429,17 @@ def _ledger(ledger: pd.DataFrame) -> Table:
     )
 
 
+# -- several runs -------------------------------------------------------------------------------------------
+
+
 def side_by_side(runs: Sequence[Results], names: Sequence[str]) -> Table:
     """What differs between runs of one question, a row a quantity and a column a run."""
     columns = [_column(run) for run in runs]
     quantities = list(dict.fromkeys(name for column in columns for name in column))
     return Table(
         "Side by side",
-        ["", *names],
-        [[name, *(column.get(name, style.UNKNOWN) for column in columns)] for name in quantities],
+        ["quantity", *names],
+        [[Cell(name), *(Cell(column.get(name, style.UNKNOWN)) for column in columns)] for name in quantities],
         "Runs of the same task and goals. Seconds compare only where device and threads are the same.",
         words=range(len(runs) + 1),
     )
@@ -312,7 +461,7 @@ def _column(results: Results) -> dict[str, str]:
         column[f"{method}: seconds"] = sentences.took(record, "seconds")
         column[f"{method}: FLOPs"] = style.flops(record["flops_to_goal"]["median"])
     if weak is not None:
-        column |= {f"times cheaper than scratch, {name}": value for value, name, _ in sentences.speedups(summary)}
+        column |= {f"times cheaper than scratch, {one.counted}": one.text for one in sentences.speedups(summary)}
     if (study := summary["tradeoff"]) is not None:
         paying_from, least = study["threshold"], study["least_total"]
         column["pays from weak accuracy"] = "no threshold" if paying_from is None else style.accuracy(paying_from)

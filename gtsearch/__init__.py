@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gtsearch.experiment import resume, run
-    from gtsearch.results import load_results
+    from gtsearch.notebook import load_results, look
     from gtsearch.spec import load_spec
     from gtsearch.transplant import transfer
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 # path. A Python started in the working tree finds this folder first, and would look for them here alone.
 __path__ = extend_path(__path__, __name__)
 
-__all__ = ["__version__", "load_results", "load_spec", "resume", "run", "transfer"]
+__all__ = ["__version__", "load_results", "load_spec", "look", "resume", "run", "transfer"]
 
 _HOMES = {
     "run": "gtsearch.experiment",
     "resume": "gtsearch.experiment",
-    "load_results": "gtsearch.results",
+    "load_results": "gtsearch.notebook",
+    "look": "gtsearch.notebook",
     "load_spec": "gtsearch.spec",
     "transfer": "gtsearch.transplant",
 }

@@ -75,15 +75,34 @@ PROBES: dict[str, str] = {
     "xor_ratio": "gtsearch.probes.xor_ratio:XorRatio",
     "separation": "gtsearch.probes.separation:Separation",
 }
+SCORES: dict[str, str] = {
+    "accuracy": "gtsearch.scores:accuracy",
+    "gap": "gtsearch.scores:gap",
+    "slope": "gtsearch.scores:slope",
+    "epochs": "gtsearch.scores:epochs",
+    "norm": "gtsearch.scores:norm",
+    "row_norm_spread": "gtsearch.scores:row_norm_spread",
+    "effective_rank": "gtsearch.scores:effective_rank",
+    "fourier": "gtsearch.scores:fourier",
+    "linear_probe": "gtsearch.scores:linear_probe",
+    "product_probe": "gtsearch.scores:product_probe",
+}
 FIGURES: dict[str, str] = {
+    "breakeven": "gtsearch.analysis.breakeven",
     "tradeoff": "gtsearch.analysis.tradeoff",
     "dynamics": "gtsearch.analysis.dynamics",
+    "survival": "gtsearch.analysis.survival",
     "ladder": "gtsearch.analysis.ladder",
+    "cost": "gtsearch.analysis.cost",
+    "tuning": "gtsearch.analysis.tuning",
+    "search": "gtsearch.analysis.search",
     "ablation": "gtsearch.analysis.ablation",
     "timegap": "gtsearch.analysis.timegap",
     "probes": "gtsearch.analysis.probes",
     "sweep": "gtsearch.analysis.sweep",
     "embedding": "gtsearch.analysis.embedding",
+    "predictors": "gtsearch.analysis.predictors",
+    "devices": "gtsearch.analysis.devices",
 }
 MENUS: Mapping[str, dict[str, str]] = {
     "task": TASKS,
@@ -93,6 +112,7 @@ MENUS: Mapping[str, dict[str, str]] = {
     "optimizer": OPTIMIZERS,
     "loss": LOSSES,
     "probe": PROBES,
+    "score": SCORES,
     "figure": FIGURES,
 }
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gtsearch.analysis import stats, tradeoff
+from gtsearch.analysis import cost, pipelines, stats
 from gtsearch.analysis.members import rows_of
 from gtsearch.identity import digest
 from gtsearch.results import SCHEMA
 from gtsearch.search.ablation import Ablation
-from gtsearch.search.board import Row, cleared
+from gtsearch.search.board import Row, cleared, embedding_of
 from gtsearch.search.policy import Findings, Policy
-from gtsearch.search.target import Confirmation
+from gtsearch.search.target import Confirmation, Pipeline
+from gtsearch.search.tradeoff import Point, records
 from gtsearch.search.weak import Attempt, Candidate, Ladder, Rung, spent
 from gtsearch.spec import BASE, Spec
 
@@ -44,27 +46,33 @@ def settle(ablation: Ablation, rows: Sequence[Row]) -> list[Json]:
             row |= {"status": "cancelled", "purpose": "cancelled"}
     unreached: dict[str, Json] = {}
     for name, policy in ablation.policies.items():
-        for point in policy.findings.points or ():
-            if point.row is None:
-                row = unreached.setdefault(digest([point.weak_row["run_id"], point.level, "unreached"]), {})
+        study = policy.findings.study
+        for point in study.points if study else ():
+            if point.row is None and point.column == 0:
+                told = _unreached(point)
+                row = unreached.setdefault(told["run_id"], {})
                 names = [row["variation"], name] if row else [name]
-                row |= _unreached(point.weak_row, point.level) | {"variation": ",".join(names) if varied else None}
+                row |= told | {"variation": ",".join(names) if varied else None}
     return settled + list(unreached.values())
 
 
-def _unreached(weak: Row, level: float) -> Json:
-    """The row of a trade-off level that a weak run never came to: no target ran."""
+def _unreached(point: Point) -> Json:
+    """The row of a start that a weak run never came to: no target ran."""
+    start, weak = point.start, point.start.weak_row
     return {
-        "run_id": digest([weak["run_id"], level, "unreached"]),
+        "run_id": digest([weak["run_id"], start.method, start.design, start.level, start.dose, "unreached"]),
         "attempt": 0,
         "stage": "target",
-        "method": "transfer",
+        "method": start.method,
         "role": "tradeoff",
         "purpose": "tradeoff",
         "task": weak["task"],
         "split_seed": weak["split_seed"],
         "status": "unreached",
-        "level": level,
+        "design": start.design,
+        "level": start.level,
+        "refined": start.refined,
+        "dose": start.dose,
         "weak_run_id": weak["run_id"],
         "weak_epoch": weak["epochs"],
         "weak_flops": weak["train_flops"],
@@ -112,8 +120,8 @@ def _summarise(policy: Policy, trials: pd.DataFrame, error: Exception | None) ->
         },
         "weak": _weak(policy, policy.ladder, pays) if policy.ladder else None,
         "methods": methods,
-        "speedup": _speedup(spec, policy, trials, methods),
-        "tradeoff": _tradeoff(findings, trials),
+        **_speedups(spec, policy, trials, methods),
+        "tradeoff": _tradeoff(findings),
         "warnings": _warnings(spec, policy),
         "exit_code": 0 if findings.pays is not None or (policy.ladder is None and findings.complete) else 1,
     }
@@ -150,7 +158,7 @@ def _is_cheaper(ladder: Ladder, rung: Rung, winner: Candidate | None) -> bool:
     """Whether the architecture is, or could be, strictly cheaper than the winner.
 
     By parameters that is known at once. By what training costs every other architecture could be, unless all its
-    configs that clear were seen to cost more.
+    configs that clear were seen to cost more: by themselves, or in total, as the judge found.
     """
     if winner is None:
         return True
@@ -160,11 +168,26 @@ def _is_cheaper(ladder: Ladder, rung: Rung, winner: Candidate | None) -> bool:
 
 
 def _clears_for_more(ladder: Ladder, rung: Rung, winner: Candidate | None) -> bool:
-    """Whether configs of the architecture pass the gate, and all of them cost at least what the winner costs."""
+    """Whether configs of the architecture pass the gate, and all of them cost at least what the winner costs.
+
+    In total, those do that cost as much before the target starts, and those that were judged and came to no less.
+    """
     if winner is None or ladder.weak.cost == "params":
         return False
     own = [c for c in ladder.candidates() if c.architecture.label == rung.architecture.label]
-    return bool(own) and all(ladder.cost(c) >= ladder.cost(winner) for c in own)
+    weighed = _weighed(ladder, winner)
+    if weighed is None:
+        return bool(own) and all(ladder.cost(c) >= ladder.cost(winner) for c in own)
+    judged = {attempt.candidate.config_id for attempt in rung.attempts}
+    less = any(attempt.total is not None and ladder.merit(attempt) < ladder.merit(weighed) for attempt in rung.attempts)
+    return bool(own) and not less and all(c.config_id in judged or not ladder.could_win(c, weighed) for c in own)
+
+
+def _weighed(ladder: Ladder, winner: Candidate) -> Attempt | None:
+    """The judge's verdict on the winner where totals are compared and it pays."""
+    rung = ladder.rungs[winner.architecture.label]
+    own = (a for a in rung.attempts if a.candidate.key == winner.key and a.passes)
+    return next(own, None) if ladder.weak.in_total else None
 
 
 def _rung(findings: Findings, ladder: Ladder, rung: Rung, pays: Confirmation | None, winner: Candidate | None) -> Json:
@@ -199,6 +222,7 @@ def _attempt(attempt: Attempt) -> Json:
         "seeds": len(candidate.rows) - 1,
         "reached": attempt.reached,
         "probed": attempt.probed,
+        "total": attempt.total,
     }
 
 
@@ -206,9 +230,12 @@ def _verdict(
     findings: Findings, ladder: Ladder, rung: Rung, pays: Confirmation | None, winner: Candidate | None
 ) -> tuple[str, str]:
     """What is said of one architecture, and the sentence that says why."""
-    label = rung.architecture.label
-    if not rung.tried or not rung.rows:
-        return "not tried", "not cheaper than the winner" if not rung.tried else "the search ended before it"
+    label, in_total = rung.architecture.label, ladder.weak.in_total
+    if not rung.tried:
+        alone = "its weak model alone would cost what the winner costs in total"
+        return "not tried", alone if in_total else "not cheaper than the winner"
+    if not rung.rows:
+        return "not tried", "the search ended before it"
     if pays and pays.candidate.architecture.label == label:
         return "pays", f"pays on {_reached(pays)} of {len(pays.rows)} fresh pipelines"
     if ladder.training.goal is None:
@@ -220,13 +247,14 @@ def _verdict(
         tail = f"; of {len(rung.attempts)} tried on the target: {', '.join(verdicts)}" if verdicts else ""
         clears = findings.clears is not None and findings.clears.architecture.label == label
         if _clears_for_more(ladder, rung, winner):
-            return "clears", f"clears on {best[0]} of {best[1]} gate seeds, for more than the winner costs{tail}"
+            costs = "costs in total" if in_total and pays else "costs"
+            return "clears", f"clears on {best[0]} of {best[1]} gate seeds, for more than the winner {costs}{tail}"
         kind = "clears" if clears or rung.attempts else "undecided"
         return kind, f"clears on {best[0]} of {best[1]} gate seeds{tail}"
     n = len(rung.rows)
-    standing = f"{winner.architecture.label} {winner.config_id}" if winner else None
     rows = [*rung.rows, *(row for _, gate_rows in rung.gates for row in gate_rows)]
-    if not rung.complete or any(row["status"] == "capped" and row["capped_by"] != standing for row in rows):
+    # Who capped a row stood when the winner was found, so the winner costs no more, and the cap holds for it too.
+    if not rung.complete or (findings.pays is None and any(row["status"] == "capped" for row in rows)):
         return "undecided", f"{n} configs ran, not its whole budget"
     if failed := sum(row["status"] == "failed" for row in rows):
         return "undecided", f"{failed} of its runs crashed or were lost"
@@ -245,7 +273,8 @@ def _judged(ladder: Ladder, rung: Rung) -> tuple[str, str]:
         return "undecided", f"{len(rung.rows)} configs ran, and the target was not asked"
     judge = ladder.weak.judge
     best = max(rung.attempts, key=lambda attempt: (attempt.reached, -attempt.probed))
-    said = f"the target gets there from {best.reached} of {best.probed} embeddings ({best.verdict})"
+    there = "gets there in time" if ladder.weak.in_total else "gets there"
+    said = f"the target {there} from {best.reached} of {best.probed} embeddings ({best.verdict})"
     upper = stats.clopper_pearson(best.reached, best.probed)[1] if best.probed else 1.0
     if upper < judge.at_least / judge.weak_seeds:
         return "excluded", f"{said}; at 95 % at most {upper:.2f} would"
@@ -353,11 +382,7 @@ def _method(
 ) -> Json:
     ran = [row for row in rows if row is not None]
     own = trials[trials["run_id"].isin([row["run_id"] for row in ran]) & (trials["status"] != "cancelled")]
-    tuning = trials[
-        (trials["stage"] == "target")
-        & (trials["method"] == method)
-        & trials["purpose"].isin(["target_search", "probe"])
-    ]
+    tuning = _tuning(trials, method)
     k, n = sum(map(cleared, ran)), len(rows)
     stayed = own["stayed"].dropna()
     test = own.loc[own["status"] == "cleared", "test_accuracy"].dropna()
@@ -389,53 +414,118 @@ def _time(members: pd.DataFrame, unit: str, never_started: int) -> Json:
     }
 
 
-def _speedup(spec: Spec, policy: Policy, trials: pd.DataFrame, methods: Json) -> Json:
-    """How many times cheaper transfer is than scratch, in FLOPs: the target alone, with the weak model, with all
-    that both searches spent. Where scratch is censored its budget stands for it, and the value is a lower bound."""
-    nothing = {"value": None, "lower_bound": False}
+def _speedups(spec: Spec, policy: Policy, trials: pd.DataFrame, methods: Json) -> Json:
+    """How many times cheaper transfer is than scratch: the target alone, with the weak model, with all that both
+    searches spent. `speedup` says it in FLOPs, `speedup_units` in seconds and in epochs.
+
+    Where scratch is censored its budget stands for it, and the value is a lower bound. An epoch of the weak model and
+    one of the target are not one unit of work: `with_weak` and `with_search` in epochs say how long was trained, and
+    nothing of what it cost.
+
+    `break_even_runs`, in FLOPs and seconds: after how many target runs the search has paid for itself; null where it
+    never does, or where that is not known. Where scratch is censored it is the most it takes.
+    """
+    bills = {unit: _bill(spec, policy, trials, methods, unit) for unit in stats.UNITS}
+    return {
+        "speedup": _ratios(bills["flops"]),
+        "speedup_units": {unit: _ratios(bills[unit]) for unit in ("seconds", "epochs")},
+        "break_even_runs": {
+            unit: cost.break_even(bill.search - bill.scratch_search, bill.scratch, bill.whole) if bill else None
+            for unit in ("flops", "seconds")
+            for bill in [bills[unit]]
+        },
+    }
+
+
+@dataclass(frozen=True)
+class _Bill:
+    """What scratch and transfer cost in one unit; None: not known.
+
+    Attributes:
+        scratch, alone: medians over report seeds; scratch's is its budget where `lower_bound`.
+        whole: median over pipelines of weak model (misses charged) and target; None where half never got there.
+        scratch_search: scratch's tuning. search: the weak search, the probes and transfer's tuning.
+    """
+
+    scratch: float | None
+    lower_bound: bool
+    alone: float | None
+    whole: float | None
+    scratch_search: float
+    search: float
+
+
+def _bill(spec: Spec, policy: Policy, trials: pd.DataFrame, methods: Json, unit: str) -> _Bill | None:
     transfer, scratch = methods.get("transfer"), methods.get("scratch")
-    confirmation = policy.findings.chosen
-    if transfer is None or scratch is None or confirmation is None:
-        return dict.fromkeys(("target", "with_weak", "with_search"), nothing)
-    budget = float(spec.target.budget.max_epochs * policy.target.architecture.flops_per_epoch)
-    median = scratch["flops_to_goal"]["median"]
-    over, lower = (budget, True) if median is None else (float(median), False)
-    alone = transfer["flops_to_goal"]["median"]
+    confirmation, reference = policy.findings.chosen, policy.findings.reference
+    if transfer is None or scratch is None or confirmation is None or reference is None:
+        return None
+    median, column = scratch[f"{unit}_to_goal"]["median"], stats.UNITS[unit]
     pipelines = [
-        pipeline.weak_flops + float(row["flops_to_goal"]) if row is not None and cleared(row) else math.inf
+        _weak_spent(pipeline, unit) + float(row[f"{unit}_to_goal"]) if row is not None and cleared(row) else math.inf
         for pipeline, row in zip(confirmation.pipelines, confirmation.rows, strict=True)
     ]
     whole = float(np.median(pipelines))
-    weak_search = float(trials.loc[_is_search(confirmation, trials), "train_flops"].sum())
+    return _Bill(
+        scratch=_budget(spec, policy, reference.rows, unit) if median is None else float(median),
+        lower_bound=median is None,
+        alone=transfer[f"{unit}_to_goal"]["median"],
+        whole=whole if math.isfinite(whole) else None,
+        scratch_search=float(_tuning(trials, "scratch")[column].sum()),
+        search=float(trials.loc[_is_search(confirmation, trials), column].sum())
+        + float(_tuning(trials, "transfer")[column].sum()),
+    )
 
-    def ratio(above: float, below: float | None) -> Json:
-        known = below is not None and math.isfinite(below) and below > 0
-        return {"value": above / below if known and below else None, "lower_bound": lower}
+
+def _ratios(bill: _Bill | None) -> Json:
+    """Both sides of `with_search` with what finding them took."""
+    if bill is None:
+        return {key: {"value": None, "lower_bound": False} for key in ("target", "with_weak", "with_search")}
+
+    def ratio(below: float | None, tuning: float = 0.0) -> Json:
+        value = (bill.scratch + tuning) / below if bill.scratch is not None and below else None
+        return {"value": value, "lower_bound": bill.lower_bound}
 
     return {
-        "target": ratio(over, alone),
-        "with_weak": ratio(over, whole),
-        # Both sides with what finding them took: scratch's tuning on one, the weak search, the probes and
-        # transfer's tuning on the other.
-        "with_search": ratio(over + scratch["tuning_flops"], whole + weak_search + transfer["tuning_flops"]),
+        "target": ratio(bill.alone),
+        "with_weak": ratio(bill.whole),
+        "with_search": ratio(None if bill.whole is None else bill.whole + bill.search, bill.scratch_search),
     }
+
+
+def _weak_spent(pipeline: Pipeline, unit: str) -> float:
+    """What a pipeline that came to its target spent before it, misses and links of a growth chain included."""
+    if unit != "epochs":
+        return float(getattr(pipeline, f"weak_{unit}"))
+    *misses, last = pipeline.weak_rows
+    handed = [embedding_of(row) for row in (last, *pipeline.chain)]
+    return float(sum(row["epochs"] for row in misses) + sum(e.epoch for e in handed if e is not None))
+
+
+def _budget(spec: Spec, policy: Policy, rows: Sequence[Row], unit: str) -> float | None:
+    """What scratch's whole budget takes; in seconds the median of the seeds that used it up, None without one."""
+    epochs = float(spec.target.budget.max_epochs)
+    if unit == "seconds":
+        used = [float(row["train_seconds"]) for row in rows if row["status"] == "exhausted"]
+        return float(np.median(used)) if used else None
+    return epochs * policy.target.architecture.flops_per_epoch if unit == "flops" else epochs
+
+
+def _tuning(trials: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The target runs that a method's config was found by, probes of the judge included."""
+    own = (trials["stage"] == "target") & (trials["method"] == method)
+    return trials[own & trials["purpose"].isin(["target_search", "probe"])]
 
 
 # -- the trade-off, and warnings ----------------------------------------------------------------------------
 
 
-def _tradeoff(findings: Findings, trials: pd.DataFrame) -> Json | None:
-    if findings.points is None:
+def _tradeoff(findings: Findings) -> Json | None:
+    if findings.study is None:
         return None
-    points = tradeoff.table(trials)
-    scratch = tradeoff.scratch_median(points, "flops")
-    threshold, interval, least = stats.paying_threshold(points[points["arm"] == "tradeoff"], scratch)
-    return {
-        "threshold": threshold,
-        "interval": list(interval) if interval else None,
-        "least_total": least,
-        "levels": tradeoff.levels(points),
-    }
+    told = records(findings.study)
+    decided = pipelines.told(pipelines.frame(told))
+    return {"horizon_epochs": findings.study.horizon, **decided, "pipelines": told}
 
 
 def _is_search(confirmation: Confirmation, trials: pd.DataFrame) -> pd.Series[bool]:

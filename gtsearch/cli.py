@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,6 +66,13 @@ AddressOption = Annotated[
     ),
 ]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own output and no progress.")]
+
+
+class Device(StrEnum):
+    """Where prices can be measured."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 # -- the commands -------------------------------------------------------------------------------------------
@@ -170,22 +178,56 @@ def report(
 ) -> None:
     """Make a report, of one run or several.
 
-    Of one finished run: its report.html again. Of several, of one machine or many: one page for all.
+    Of one finished run: its report.html again. Of several, of one machine or many: one page for all, with seconds by
+    device as `gtsearch price` measured them. Runs of different questions are refused: what may differ is the name, the
+    seeds and how many of them the report and the trade-off have, and resources.
 
     \b
     Examples:
       gtsearch report runs/modadd-20260131-101500
       gtsearch report runs/laptop runs/server --out both.html
     """
+    from gtsearch import salvage
     from gtsearch.analysis import report as pages
-    from gtsearch.results import load_results
 
-    loaded = [load_results(run) for run in runs]
+    loaded = [salvage.look(run) for run in runs]
+    for read in loaded:
+        for note in read.notes:
+            _complain(note if str(read.folder) in note else f"{read.folder}: {note}")
     if len(loaded) == 1 and out is None:
         page = pages.write_report(loaded[0])
     else:
         page = pages.merge(loaded, out or Path("report.html"))
     _say([str(page)])
+
+
+@app.command()
+def price(
+    run: RunArgument,
+    device: Annotated[
+        Device | None, typer.Option("--device", help="Where to measure; default: cuda where there is one.")
+    ] = None,
+    blocks: Annotated[
+        int, typer.Option("--blocks", metavar="N", min=1, help="Timed of each method; an interval needs 6.")
+    ] = 15,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="S", min=0.1, help="How long it may take, about.")
+    ] = 60.0,
+) -> None:
+    """Measure what an epoch takes on this device, alone.
+
+    Of each model and method that the run's claims rest on, without training any of them again: a few epochs at a
+    time, methods taking turns. Goes into RUN/pricing.parquet, beside what other devices were priced at; the report then
+    says what the run would take here. Copy a run folder to another machine and price it there, and back again.
+
+    \b
+    Examples:
+      gtsearch price runs/modadd-20260131-101500
+      gtsearch price runs/modadd-20260131-101500 --device cpu --seconds 120
+    """
+    from gtsearch.pricing import price as measure
+
+    _say(measure(run, device.value if device else None, blocks, seconds).lines)
 
 
 @app.command()
@@ -241,6 +283,64 @@ def reproduction(
         _say(text.splitlines())
     else:
         write_text(out, text)
+        _say([str(out)])
+
+
+@app.command()
+def predictors(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
+) -> None:
+    """Say which score of a weak embedding foretells the target, as Markdown.
+
+    Of runs of several tasks also on a task that a score was not fitted on.
+
+    \b
+    Example:
+      gtsearch predictors runs/modadd runs/modmul --out predictors.md
+    """
+    from gtsearch.analysis.predictors import markdown
+    from gtsearch.results import load_results, write_text
+
+    lines = markdown([load_results(run) for run in runs])
+    if out is None:
+        _say(lines)
+    else:
+        write_text(out, "\n".join([*lines, ""]))
+        _say([str(out)])
+
+
+@app.command()
+def breakeven(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs, of any tasks.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", metavar="FILE", help="Also draws a panel a run: FILE.png, FILE.svg.")
+    ] = None,
+) -> None:
+    """Say from which weak accuracy on a transfer pays, as Markdown.
+
+    One row a run: the paying threshold with its interval, and the least cost over scratch's.
+
+    \b
+    Example:
+      gtsearch breakeven runs/modadd-* runs/tradeoff-* --figure breakeven
+    """
+    from gtsearch.analysis import breakeven as figures
+    from gtsearch.results import load_results, write_text
+
+    loaded = [load_results(run) for run in runs]
+    lines = figures.as_markdown(loaded).splitlines()
+    if figure is not None:
+        from gtsearch.analysis.report import draw_panels
+
+        frame = figures.across(loaded)
+        drawn = draw_panels(figures, frame, figures.tasks(frame), figure.with_suffix(""))
+        _say([str(path) for path in drawn])
+    if out is None:
+        _say(lines)
+    else:
+        write_text(out, "\n".join(lines) + "\n")
         _say([str(out)])
 
 

@@ -24,6 +24,7 @@ import torch
 from gtsearch import certificate, narrative, results
 from gtsearch.errors import GtsearchError, ResourcesError, ResultsError
 from gtsearch.journal import Journal
+from gtsearch.notebook import RunResults, look
 from gtsearch.plans import ablation_for
 from gtsearch.progress import Display
 from gtsearch.resources import Resources, cores, resources_for
@@ -46,6 +47,15 @@ class Run:
     folder: Path
     exit_code: int
     lines: list[str]
+
+    @property
+    def results(self) -> RunResults:
+        """What the run found, with its figures; of one that was interrupted, what is in so far (`notes` says so).
+
+        Raises:
+            ResultsError: there is nothing to show.
+        """
+        return look(self.folder)
 
 
 def run(
@@ -73,8 +83,9 @@ def run(
     folder = Path(out) if out else Path("runs") / f"{spec.name}-{datetime.now():%Y%m%d-%H%M%S}"
     _make_folder(folder)
     try:
-        (folder / SPEC).write_text(spec.to_yaml())
-        environment = _environment(resources, command)
+        text = spec.to_yaml()
+        (folder / SPEC).write_text(text)
+        environment = _environment(resources, command) | {"spec_sha256": results.spec_digest(text)}
         results.write_json(folder / ENVIRONMENT, environment)
         log = MembersLog(folder / LOG)
     except (OSError, GtsearchError) as error:
@@ -101,6 +112,7 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
     with MembersLog(folder / LOG) as log:
         environment["resumed"] = [*environment.get("resumed", []), f"{datetime.now():%Y-%m-%d %H:%M:%S}"]
         environment |= {"workers": resources.workers, "torn_lines": environment.get("torn_lines", 0) + torn}
+        environment["spec_sha256"] = results.spec_digest(results.read_text(folder / SPEC))
         results.write_json(folder / ENVIRONMENT, environment)
         return _conduct(spec, folder, log, rows, environment, resources, address, verbose, fresh=False)
 

@@ -73,7 +73,7 @@ def _run(folder: Path) -> tuple[str, str, str, str, str]:
         environment = read_json(folder / ENVIRONMENT)
         summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else None
     except ResultsError as error:
-        return folder.name, "", f"damaged: {error}", "", ""
+        return folder.name, "", f"{error}; gtsearch report {folder} shows what there is", "", ""
     when = str(environment.get("started", ""))[:16]
     if is_being_written(folder / LOG):
         return folder.name, when, "running", "", ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -255,6 +256,28 @@ def read_log(path: Path) -> tuple[list[dict[str, Any]], int]:
     return rows, torn
 
 
+def read_whole_lines(path: Path) -> tuple[list[dict[str, Any]], list[int], bool]:
+    """The members of a log that may be damaged: those of its lines that are whole, in order.
+
+    Returns:
+        Rows, the numbers (from 1) of the lines that are no member, and whether the last line is torn.
+
+    Raises:
+        ResultsError: the file is missing.
+    """
+    *lines, unfinished = _read(path).split(b"\n")
+    rows, damaged = [], []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(_member(line))
+        except ValueError:
+            damaged.append(number)
+    torn = bool(unfinished)
+    if not torn and damaged and damaged[-1] == len(lines):
+        torn = bool(damaged.pop())
+    return rows, damaged, torn
+
+
 def is_being_written(path: Path) -> bool:
     """Whether a process has the log at `path` open for appending."""
     if not path.exists():
@@ -278,9 +301,7 @@ def _parse(path: Path) -> tuple[list[dict[str, Any]], int, int]:
     whole = 0
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-            if not (isinstance(row, dict) and isinstance(row.get("run_id"), str)):
-                raise ValueError("not a member: it has no run_id")
+            row = _member(line)
         except ValueError as error:
             # A power cut may leave the last line's newline on the disk and not all that stood before it.
             if number == len(lines) and not unfinished:
@@ -289,6 +310,13 @@ def _parse(path: Path) -> tuple[list[dict[str, Any]], int, int]:
         rows.append(row)
         whole += len(line) + 1
     return rows, int(bool(unfinished)), whole
+
+
+def _member(line: bytes) -> dict[str, Any]:
+    row = json.loads(line)
+    if not (isinstance(row, dict) and isinstance(row.get("run_id"), str)):
+        raise ValueError("not a member: it has no run_id")
+    return row
 
 
 def _finite(value: Any) -> Any:
@@ -375,6 +403,7 @@ def ledger_frame(trials: pd.DataFrame, wall_seconds: float) -> pd.DataFrame:
     """
     spent = ["epochs", "train_flops", "train_seconds", "eval_seconds"]
     order = {purpose: rank for rank, purpose in enumerate(PURPOSES)}
+    trials = trials[trials["status"] != "unreached"]  # nothing ran
     groups = trials.groupby(["purpose", "method"], dropna=False, observed=True)
     ledger = groups[spent].sum().join(groups.size().rename("members")).reset_index()
     ledger = ledger.sort_values(
@@ -488,18 +517,46 @@ def load_results(folder: str | Path) -> Results:
         raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
     if not (folder / SUMMARY).exists():
         raise ResultsError(f"the run in {folder} is not finished: `gtsearch resume {folder}` goes on with it")
-    return Results(
+    environment, spec_text = read_json(folder / ENVIRONMENT), read_text(folder / SPEC)
+    if is_another_spec(spec_text, environment):
+        raise ResultsError(f"{folder / SPEC} was cut off or edited since the run; restore it from a copy")
+    read = Results(
         folder=folder,
-        trials=_read_table(folder, "trials"),
-        curves=_read_table(folder, "curves"),
-        probes=_read_table(folder, "probes"),
-        scores=_read_table(folder, "scores"),
-        ledger=_read_table(folder, "ledger"),
+        trials=read_table(folder, "trials"),
+        curves=read_table(folder, "curves"),
+        probes=read_table(folder, "probes"),
+        scores=read_table(folder, "scores"),
+        ledger=read_table(folder, "ledger"),
         pricing=read_pricing(folder),
         summary=read_json(folder / SUMMARY),
-        environment=read_json(folder / ENVIRONMENT),
-        spec_text=_read_text(folder / SPEC),
+        environment=environment,
+        spec_text=spec_text,
     )
+    for name in ("curves", "probes", "scores"):
+        refuse_strangers(folder, name, getattr(read, name), read.trials)
+    return read
+
+
+def refuse_strangers(folder: Path, name: str, frame: pd.DataFrame, trials: pd.DataFrame) -> None:
+    """Holds one of TABLES against the trials it stands beside.
+
+    Raises:
+        ResultsError: it has rows of members that are not among the trials.
+    """
+    if strange := set(frame["run_id"].dropna().unique()) - set(trials["run_id"]):
+        raise ResultsError(
+            f"{folder / f'{name}.parquet'} is of another run: the trials know nothing of its member {min(strange)}"
+        )
+
+
+def spec_digest(text: str) -> str:
+    """What environment.json keeps of spec.yaml (`spec_sha256`), so that a file that was cut off is told from it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_another_spec(text: str, environment: Mapping[str, Any]) -> bool:
+    """Whether spec.yaml is no longer what the run was started or resumed with; False where that was not kept."""
+    return environment.get("spec_sha256") not in (None, spec_digest(text))
 
 
 def read_pricing(folder: Path) -> pd.DataFrame:
@@ -509,10 +566,15 @@ def read_pricing(folder: Path) -> pd.DataFrame:
         ResultsError: the file is damaged or of another schema.
     """
     there = (folder / "pricing.parquet").exists()
-    return _read_table(folder, "pricing") if there else pricing_frame([])
+    return read_table(folder, "pricing") if there else pricing_frame([])
 
 
-def _read_table(folder: Path, name: str) -> pd.DataFrame:
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """One of TABLES from `folder`, columns and dtypes as there.
+
+    Raises:
+        ResultsError: the file is missing, damaged or of another schema.
+    """
     path = folder / f"{name}.parquet"
     try:
         table = pq.ParquetFile(pa.BufferReader(_read(path))).read()
@@ -554,7 +616,12 @@ def _read(path: Path) -> bytes:
         raise ResultsError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A text file of a run folder.
+
+    Raises:
+        ResultsError: the file is missing, or not UTF-8.
+    """
     try:
         return _read(path).decode()
     except UnicodeDecodeError as error:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gtsearch import catalog
+from gtsearch import catalog, scores
 from gtsearch import embedding as artefact
 from gtsearch.identity import canonical, derive_seed
 from gtsearch.methods.base import Given, Method
@@ -140,6 +140,8 @@ class CohortTrainable:
             method=method,
             hyperparameters=hyperparameters,
             probes=self.probes if info["reports"] else (),
+            doses=info["doses"],
+            dose_seed=derive_seed(info["seed"], "dose"),
         )
 
     def _method(self) -> Method:
@@ -170,7 +172,12 @@ class CohortTrainable:
         row["cohort_size"] = outcome.measures["cohort_size"]
         row["curve"] = outcome.curve
         row["probed"] = outcome.probed
-        row["embeddings"] = [self._keep(info, kept) for kept in outcome.kept]
+        # An evaluation may cross several levels with one embedding.
+        distinct = {(kept.epoch, kept.dose): kept for kept in outcome.kept}
+        scored = {key: self._scores(info, kept, outcome) for key, kept in distinct.items()}
+        row["embeddings"] = [
+            self._keep(info, kept) | {"scores": scored[kept.epoch, kept.dose]} for kept in outcome.kept
+        ]
         if row["status"] != "capped":
             row["capped_by"] = None
         return row
@@ -189,9 +196,23 @@ class CohortTrainable:
             "dtype": "float32",
         }
 
+    def _scores(self, info: Json, kept: Kept, outcome: Outcome) -> dict[str, float | None]:
+        """What can be said of a kept embedding without a target."""
+        splits = self.splits[info["run_id"]]
+        before = [
+            {name: value for name, value in point.items() if name != "test_accuracy"}
+            for point in outcome.curve
+            if (point["epoch"] or 0) <= kept.epoch
+        ]
+        E = kept.E.float().cpu()
+        return scores.measure(
+            scores.Scored(E, self.task, splits.train, splits.validation, before, kept.val_accuracy, kept.dose)
+        )
+
     def _keep(self, info: Json, kept: Kept) -> Json:
         """Writes one embedding; what the row says of it."""
-        path = Path("embeddings") / f"{info['run_id']}-e{kept.epoch}.safetensors"
+        noise = "" if kept.dose is None else f"-noise{kept.dose:g}"
+        path = Path("embeddings") / f"{info['run_id']}-e{kept.epoch}{noise}.safetensors"
         header = {
             "run_id": info["run_id"],
             "task": self.task.identity(),
@@ -204,10 +225,12 @@ class CohortTrainable:
             "seed": info["seed"],
             "epoch": kept.epoch,
             "val_accuracy": kept.val_accuracy,
+            "dose": kept.dose,
         }
         sha256 = artefact.write(self.folder / path, kept.E, header, kept.layers)
         return {
             "level": kept.level,
+            "dose": kept.dose,
             "epoch": kept.epoch,
             "val_accuracy": kept.val_accuracy,
             "train_flops": kept.train_flops,
@@ -269,7 +292,10 @@ def static_row(job: Mapping[str, Any], info: Mapping[str, Any]) -> Json:
         "cap_epochs": info["cap_epochs"],
         "capped_by": info["capped_by"],
         "handover": info["keep"] if isinstance(info["keep"], str) else None,
+        "design": info["design"],
         "level": info["level"],
+        "refined": info["refined"],
+        "dose": info["dose"],
         "weak_run_id": source.get("run_id"),
         "weak_epoch": source.get("epoch"),
         "weak_accuracy": source.get("accuracy"),

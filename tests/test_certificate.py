@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import statistics
+from pathlib import Path
 
 import pytest
 from oracle import Oracle, Story, search, spec, target_gets_there, weak_clears
 
 from gtsearch import certificate, narrative
+from gtsearch.analysis import cost
 from gtsearch.identity import derive_seed
 from gtsearch.plans import ablation_for
-from gtsearch.results import trials_frame
+from gtsearch.results import Results, trials_frame
 from gtsearch.search.board import Member
 
 BIG = {"target__model": {"name": "mlp", "depth": 3, "d_embed": 64, "width": 256}}
@@ -83,6 +86,50 @@ def test_the_speedups_by_hand() -> None:
     assert summary["weak"]["pays"]["saving"] == pytest.approx(1 - 1 / with_weak, rel=1e-3)
 
 
+def test_the_speedups_in_other_units_by_hand() -> None:
+    story = search(spec(**BIG), world(262, 262))
+    trials = trials_frame(certificate.settle(story.ablation, list(story.rows.values())))
+    summary = told(story)
+    units, confirmation = summary["speedup_units"], story.policy.findings.chosen
+    assert set(units) == {"seconds", "epochs"}
+    assert units["epochs"]["target"] == {"value": pytest.approx(200 / 40), "lower_bound": False}
+    assert units["epochs"]["with_weak"]["value"] == pytest.approx(200 / (40 + 300))
+    seconds = {
+        method: trials.loc[trials["run_id"].isin(record["run_ids"]), "seconds_to_goal"].median()
+        for method, record in summary["methods"].items()
+    }
+    target = seconds["scratch"] / seconds["transfer"]
+    assert units["seconds"]["target"]["value"] == pytest.approx(target)
+    weak = statistics.median(
+        pipeline.weak_seconds + row["seconds_to_goal"]
+        for pipeline, row in zip(confirmation.pipelines, confirmation.rows, strict=True)
+    )
+    assert units["seconds"]["with_weak"]["value"] == pytest.approx(seconds["scratch"] / weak)
+    assert units["seconds"]["with_search"]["value"] < units["seconds"]["with_weak"]["value"]
+
+
+def test_the_break_even_is_the_search_over_what_a_run_saves_and_the_figure_says_the_same() -> None:
+    dear = {"target__model": {"name": "mlp", "depth": 3, "d_embed": 32, "width": 64}}
+    story = search(spec(**dear), world(340, 340, scratch=60, transfer=20))
+    trials = trials_frame(certificate.settle(story.ablation, list(story.rows.values())))
+    summary = told(story)
+    speedup = summary["speedup"]
+    scratch = summary["methods"]["scratch"]["flops_to_goal"]["median"]
+    once = scratch / speedup["with_weak"]["value"]
+    own = summary["methods"]["scratch"]["tuning_flops"]
+    searched = (scratch + own) / speedup["with_search"]["value"] - once
+    runs = (searched - own) / (scratch - once)
+    assert summary["break_even_runs"]["flops"] == pytest.approx(runs) and runs > 0
+    told_of = Results(Path(), trials, *[trials.iloc[:0]] * 5, summary=summary, environment={}, spec_text="")
+    drawn = cost.table(cost.gather(told_of)).drop_duplicates("unit").set_index("unit")["break_even_runs"]
+    assert drawn.to_dict() == pytest.approx(summary["break_even_runs"], rel=1e-6)
+
+
+def test_where_nothing_is_saved_it_never_breaks_even() -> None:
+    assert told(search(spec(**BIG), world(262, 10**9)))["break_even_runs"] == {"flops": None, "seconds": None}
+    assert told(search(spec(**BIG), world(10**9, 0)))["break_even_runs"] == {"flops": None, "seconds": None}
+
+
 def test_by_flops_what_clears_for_more_is_no_rival() -> None:
     """All clear after as many epochs: the smallest costs least, the others are known to cost more."""
     summary = told(search(spec(weak__cost="flops", **BIG), world(262, 262)))
@@ -96,6 +143,8 @@ def test_a_censored_scratch_gives_lower_bounds() -> None:
     summary = told(search(spec(**BIG), world(262, 262, scratch=10**6)))
     assert summary["methods"]["scratch"]["epochs_to_goal"] == {"median": None, "interval": [None, None]}
     assert summary["speedup"]["target"] == {"value": pytest.approx(10.0, rel=1e-3), "lower_bound": True}
+    for unit in ("seconds", "epochs"):
+        assert summary["speedup_units"][unit]["target"] == {"value": pytest.approx(10.0, rel=1e-3), "lower_bound": True}
     assert any("lower bound" in warning for warning in summary["warnings"])
 
 

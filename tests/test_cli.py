@@ -239,7 +239,8 @@ def test_runs_tells_the_state_and_the_answer_of_each(call: Call, tmp_path: Path)
     assert "mlp-d3-w4-L2 clears" in lines["cleared"]
     assert "nothing clears" in lines["nothing"]
     assert "unfinished: gtsearch resume runs/stopped" in lines["stopped"]
-    assert "damaged: runs/broken/summary.json is damaged" in lines["broken"]
+    assert "broken runs/broken/summary.json is damaged" in lines["broken"]
+    assert lines["broken"].endswith("gtsearch report runs/broken shows what there is")
     assert "running" in lines["going"]
     (own,) = call("runs", "runs/paid")[1].splitlines()[2:]
     assert own.split() == lines["paid"].split()

@@ -54,6 +54,7 @@ GOOD: dict[str, Any] = {
     "title": "a + b mod 113",
     "train_words": "25 % train",
     "chance": 1 / 113,
+    "cost": "params",
     "judge": "target",
     "threshold": 0.4,
     "target_goal": 0.99,
@@ -158,6 +159,12 @@ def test_without_a_judge_nothing_is_said_of_paying() -> None:
 def test_the_one_that_pays_is_the_smallest_that_clears() -> None:
     told = lines(changed(weak={"clears": WINNER}))
     assert not any("only clears" in line for line in told)
+
+
+def test_by_totals_what_pays_for_more_is_not_said_to_clear_only() -> None:
+    ladder = [rung("mlp-d3-w4-L2", 5, "clears", "pays", "not seen to reach by 400 epochs")]
+    told = lines(changed(cost="total_flops", weak={"ladder": ladder}, tradeoff=None))
+    assert told[2][9:] == "cheapest that clears 0.40: mlp-d3-w4-L2 (8 of 10 clear, it pays, for more in total)"
 
 
 def test_scratch_is_censored() -> None:

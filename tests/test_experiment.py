@@ -14,7 +14,8 @@ import pytest
 from experiment_kit import end, gtsearch, settled, tiny, wait_for_members
 
 from gtsearch import embedding
-from gtsearch.results import CURVES, LEDGER, TRIALS, Results, load_results
+from gtsearch.results import CURVES, LEDGER, TRIALS, Results, load_results, spec_digest
+from gtsearch.salvage import look
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -44,6 +45,7 @@ def test_the_run_folder_holds_what_the_design_says(whole: tuple[Path, str]) -> N
         "curves.parquet",
         "ledger.parquet",
         "probes.parquet",
+        "scores.parquet",
         "summary.json",
         "embeddings",
         "study.log",
@@ -133,6 +135,7 @@ def test_every_transfer_names_a_weak_run_of_its_own_split(results: Results) -> N
 def test_the_environment_says_how_it_was_made(results: Results) -> None:
     environment = results.environment
     assert environment["workers"] == 2 and environment["threads"] == 1
+    assert environment["spec_sha256"] == spec_digest(results.spec_text)
     assert {"torch", "ray", "optuna", "gtsearch"} <= set(environment["versions"])
 
 
@@ -151,6 +154,7 @@ def test_a_killed_run_resumes_to_the_same_tables(results: Results, tmp_path: Pat
     end(process, signal.SIGKILL)
     with (tmp_path / "run" / "members.log").open("ab") as log:
         log.write(b'{"run_id": "torn in the mid')
+    assert [note.partition(" ")[0] for note in look(tmp_path / "run").notes] == ["the", "members.log:"]
     before = (tmp_path / "run" / "members.log").read_bytes().count(b"\n")
     again = gtsearch("resume", "run", "--workers", "2", cwd=tmp_path)
     _, err = again.communicate(timeout=200)
@@ -224,6 +228,8 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, number: signal.Sig
     assert exit_code == code, (out, err)
     assert "gtsearch resume run" in out + err and "Traceback" not in err
     assert not (tmp_path / "run" / "summary.json").exists()
+    (note,) = look(tmp_path / "run").notes
+    assert note.startswith("the run is not finished: ") and "gtsearch resume" in note
 
 
 def test_a_killed_worker_costs_its_job_alone(results: Results, tmp_path: Path) -> None:

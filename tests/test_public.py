@@ -21,10 +21,11 @@ def test_importing_gtsearch_loads_nothing_heavy() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    from gtsearch import experiment, results, spec, transplant
+    from gtsearch import experiment, notebook, spec, transplant
 
     assert gtsearch.run is experiment.run and gtsearch.resume is experiment.resume
-    assert gtsearch.load_results is results.load_results and gtsearch.load_spec is spec.load_spec
+    assert gtsearch.load_results is notebook.load_results and gtsearch.look is notebook.look
+    assert gtsearch.load_spec is spec.load_spec
     assert gtsearch.transfer is transplant.transfer
     assert gtsearch.__version__ == version("gtsearch")
     assert set(gtsearch.__all__) <= set(dir(gtsearch))

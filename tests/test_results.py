@@ -208,6 +208,17 @@ def test_a_bad_line_in_the_middle_is_refused_with_file_and_line(tmp_path: Path, 
         results.MembersLog(path)
 
 
+def test_the_whole_lines_of_a_damaged_log_are_read_and_the_others_numbered(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "members.log", member("a"), member("b"))
+    first, second, _ = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([b"{oops", first, b"[1]", second, b'{"run_id": "torn']))
+    assert results.read_whole_lines(path) == ([member("a"), member("b")], [1, 3], True)
+    path.write_bytes(b"\n".join([first, b"\x00\x00", b""]))
+    assert results.read_whole_lines(path) == ([member("a")], [], True)
+    path.write_bytes(first + b"\n")
+    assert results.read_whole_lines(path) == ([member("a")], [], False)
+
+
 def test_a_number_that_is_not_finite_is_logged_as_null(tmp_path: Path) -> None:
     diverged = member("a", curve=[point(0, train_loss=float("nan"))], best_val_accuracy=float("inf"))
     (row,), _ = results.read_log(write_log(tmp_path / "members.log", diverged))
@@ -284,6 +295,23 @@ def test_a_table_of_another_schema_is_refused(finished: Path, change: Any, messa
     path = finished / "ledger.parquet"
     pq.write_table(change(pq.read_table(path)), path)
     with pytest.raises(ResultsError, match=rf"ledger\.parquet is of another schema: .*{message}"):
+        results.load_results(finished)
+
+
+@pytest.mark.parametrize("name", ["curves", "probes", "scores"])
+def test_a_table_of_another_run_is_refused(finished: Path, name: str) -> None:
+    column = pd.array(["b", "stranger", None], dtype="string")
+    frame = pd.DataFrame({"run_id": column}).reindex(columns=list(results.TABLES[name])).astype(results.TABLES[name])
+    results.write_table(finished, name, frame)
+    with pytest.raises(ResultsError, match=rf"{name}\.parquet is of another run: .* its member stranger"):
+        results.load_results(finished)
+
+
+def test_an_experiment_that_was_changed_since_the_run_is_refused(finished: Path) -> None:
+    results.write_json(finished / "environment.json", {"spec_sha256": results.spec_digest("name: tiny\n")})
+    assert results.load_results(finished).spec_text == "name: tiny\n"
+    (finished / "spec.yaml").write_text("name: tin")
+    with pytest.raises(ResultsError, match=r"spec\.yaml was cut off or edited since the run; restore it from a copy"):
         results.load_results(finished)
 
 

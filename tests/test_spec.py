@@ -6,6 +6,7 @@ import copy
 import math
 import pickle
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,15 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
     lr = domains.parse(content["target"]["tune"]["lr"]).from_unit(draw(st.floats(0, 1, exclude_max=True)))
     content["target"]["start_from"] = draw(st.sampled_from([{}, {"scratch": []}, {"scratch": [{"lr": lr}]}]))
     content["report"] = {"seeds": report[1], "at_least": report[0]}
-    content["tradeoff"] = {"weak_accuracy": sorted(draw(st.sets(shares, min_size=1)))}
+    content["tradeoff"] = {
+        "weak_accuracy": sorted(draw(st.sets(shares, min_size=1))),
+        "designs": draw(st.permutations(["snapshots", "endpoints", "dose"]))[: draw(st.integers(1, 3))],
+        "refine": draw(st.none() | st.floats(0.01, 0.5)),
+        "target_seeds": draw(counts),
+        "retune": draw(st.integers(0, 5)),
+        "endpoints": {"architectures": draw(counts)},
+        "doses": sorted(draw(st.sets(st.floats(0.01, 1), min_size=1))),
+    }
     content["resources"] = {
         "workers": draw(st.sampled_from(["auto", 1, 64])),
         "gpus_per_trial": draw(st.sampled_from(["auto", 0, 0.25, 1, 4])),
@@ -351,7 +360,8 @@ METHODS_KNOWN = f"(known: {', '.join(METHODS)})"
         ),
         (
             {"weak__cost": "flop"},
-            'weak.cost: must be one of params, flops, seconds, not the text "flop"; did you mean `flops`?',
+            'weak.cost: must be one of params, flops, seconds, total_flops, total_seconds, not the text "flop"; did you '
+            "mean `flops`?",
         ),
         ({"weak__handover": "gaol"}, 'weak.handover: must be one of goal, best, {epochs: N}, not the text "gaol"'),
         (
@@ -544,6 +554,41 @@ METHODS_KNOWN = f"(known: {', '.join(METHODS)})"
             {"tradeoff": {"weak_accuracy": [0.2, 1.2]}},
             "tradeoff.weak_accuracy[1]: must be below 1, not 1.2",
         ),
+        # designs of the trade-off
+        (
+            {"tradeoff": {"weak_accuracy": [0.2], "designs": []}},
+            "tradeoff.designs: the list is empty; name designs, or leave out `tradeoff`",
+        ),
+        (
+            {"tradeoff": {"weak_accuracy": [0.2], "designs": ["dose", "snapshots", "dose"]}},
+            "tradeoff.designs[2]: the design `dose` stands twice; take one out",
+        ),
+        (
+            {"tradeoff": {"weak_accuracy": [0.2], "designs": ["snapshot"]}},
+            'tradeoff.designs[0]: must be one of snapshots, endpoints, dose, not the text "snapshot"; did you mean',
+        ),
+        (
+            {"tradeoff": {"weak_accuracy": [0.2], "designs": ["dose"], "doses": []}},
+            "tradeoff.doses: the list is empty; give doses, or take `dose` out of the designs",
+        ),
+        (
+            {"tradeoff": {"weak_accuracy": [0.2], "doses": [0.5, 0.25]}},
+            "tradeoff.doses[1]: doses must rise, not go from 0.5 to 0.25; sort them",
+        ),
+        ({"tradeoff": {"weak_accuracy": [0.2], "doses": [0, 0.5]}}, "tradeoff.doses[0]: must be above 0, not 0"),
+        ({"tradeoff": {"weak_accuracy": [0.2], "doses": [1.5]}}, "tradeoff.doses[0]: must be 1 or less, not 1.5"),
+        ({"tradeoff": {"weak_accuracy": [0.2], "refine": 0}}, "tradeoff.refine: must be above 0, not 0"),
+        ({"tradeoff": {"weak_accuracy": [0.2], "refine": 1}}, "tradeoff.refine: must be below 1, not 1"),
+        ({"tradeoff": {"weak_accuracy": [0.2], "retune": -1}}, "tradeoff.retune: must be 0 or more, not -1"),
+        ({"tradeoff": {"weak_accuracy": [0.2], "target_seeds": 0}}, "tradeoff.target_seeds: must be 1 or more, not 0"),
+        (
+            {"tradeoff": {"weak_accuracy": [0.2], "endpoints": {"architectures": 0}}},
+            "tradeoff.endpoints.architectures: must be 1 or more, not 0",
+        ),
+        (
+            {"tradeoff": {"weak_accuracy": [0.2], "endpoints": {"decays": 3}}},
+            "tradeoff.endpoints.decays: there is no key `decays`; did you mean `weight_decays`?",
+        ),
         # grids
         (
             {"weak__search": "grid"},
@@ -581,6 +626,36 @@ def test_bounds_of_the_hold_rule() -> None:
     assert parse_spec(changed(weak__budget={"max_epochs": 25}, weak__goal__hold=3)).weak.goal.hold == 3
     told = complaint(changed(weak__budget={"max_epochs": 25}, weak__goal__hold=4))
     assert told.startswith("weak.goal.hold: 4 evaluations, one every 10 epochs, do not fit in 25 epochs")
+
+
+def kept_levels(**asked: Any) -> tuple[float, ...]:
+    tradeoff = parse_spec(changed(tradeoff=asked)).tradeoff
+    assert tradeoff is not None
+    return tradeoff.kept_levels
+
+
+def test_a_trade_off_gets_every_default() -> None:
+    tradeoff = parse_spec(changed(tradeoff={"weak_accuracy": [0.2, 0.3]})).tradeoff
+    assert tradeoff is not None
+    assert (tradeoff.designs, tradeoff.refine, tradeoff.seeds, tradeoff.target_seeds) == (["snapshots"], 0.05, 5, 1)
+    assert (tradeoff.retune, tradeoff.doses) == (0, [0.2, 0.4, 0.6, 0.8])
+    assert (tradeoff.endpoints.architectures, tradeoff.endpoints.weight_decays) == (6, 3)
+
+
+def test_levels_that_refining_may_ask_for_are_kept() -> None:
+    assert kept_levels(weak_accuracy=[0.2, 0.3], refine=None) == (0.2, 0.3)
+    assert len(kept_levels(weak_accuracy=[0.2, 0.3])) > len(kept_levels(weak_accuracy=[0.2, 0.3], refine=0.1)) > 2
+    assert kept_levels(weak_accuracy=[0.2]) == (0.2,)
+    assert kept_levels(weak_accuracy=[0.2, 0.2000001]) == (0.2,), "what cannot be told apart is one"
+
+
+@given(st.lists(st.floats(0.05, 0.95), min_size=1, max_size=6, unique=True).map(sorted), st.floats(1e-4, 0.9))
+def test_kept_levels_rise_are_not_too_many_and_hold_those_asked_for(levels: list[float], refine: float) -> None:
+    kept = kept_levels(weak_accuracy=levels, refine=refine)
+    assert list(kept) == sorted(set(kept)) and {round(level, 6) for level in levels} <= set(kept)
+    assert len(kept) <= 100 + len(levels)
+    widest = max((b - a for a, b in pairwise(kept)), default=0.0)
+    assert widest <= max(refine / 2, (levels[-1] - levels[0]) / 100) + 2e-6
 
 
 def test_a_seed_is_never_negative() -> None:

@@ -17,7 +17,7 @@ from gtsearch.methods.transfer import Transfer
 from gtsearch.models.base import Embedding, FactorisedEmbedding, InputEmbedding, Model
 from gtsearch.probes.base import Probe, View
 from gtsearch.tasks.modular import ModularAddition
-from gtsearch.training import Cohort, Member, Outcome
+from gtsearch.training import Cohort, Kept, Member, Outcome, with_noise
 
 TRANSFER = Transfer(name="transfer")
 
@@ -716,3 +716,116 @@ def test_an_embedding_is_kept_with_the_other_parameters_where_the_plan_says_so(s
         assert set(found) == set(expected) == {"layers.0.weight", "layers.1.weight"}
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value.detach(), rtol=1e-8, atol=1e-8)
+
+
+# ---- doses of noise in the embedding a member ends with ---------------------------------------------------------
+
+DOSES = (0.2, 0.6, 1.0)
+
+
+def noisy(outcome: Outcome) -> list[Kept]:
+    return [one for one in outcome.kept if one.dose is not None]
+
+
+@pytest.mark.parametrize("dose", [0.0, 0.3, 1.0])
+def test_noise_keeps_the_norm_of_every_row(dose: float) -> None:
+    E = torch.randn(50, 7, generator=generator(1)) * torch.logspace(-3, 3, 50)[:, None]
+    E[3] = 0.0
+    mixed = with_noise(E, dose, generator(2))
+    norms = torch.linalg.vector_norm(E, dim=1)
+    torch.testing.assert_close(torch.linalg.vector_norm(mixed, dim=1), norms, rtol=1e-5, atol=0.0)
+    assert torch.isfinite(mixed).all(), "a row of nothing stays one"
+    if dose == 0.0:
+        torch.testing.assert_close(mixed, E, rtol=1e-6, atol=0.0)
+
+
+def test_the_higher_the_dose_the_less_is_left_and_at_one_nothing() -> None:
+    E = torch.randn(400, 32, generator=generator(1))
+    left = [
+        float(torch.nn.functional.cosine_similarity(with_noise(E, dose, generator(2)), E).mean())
+        for dose in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    assert left[0] == pytest.approx(1.0) and left == sorted(left, reverse=True)
+    assert left[2] == pytest.approx(math.sqrt(0.5), abs=0.02), "as much of it as of the noise"
+    assert abs(left[-1]) < 0.03, "400 rows of 32: a standard error of 0.009"
+
+
+def test_noise_is_that_of_its_generator_and_the_embedding_is_left_alone() -> None:
+    E = torch.randn(5, 3, generator=generator(1))
+    before = E.clone()
+    first, again, other = (with_noise(E, 0.5, generator(seed)) for seed in (2, 2, 3))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(E, before)
+
+
+@pytest.mark.parametrize("stack_size", [1, 3])
+def test_a_dose_comes_with_the_accuracy_of_the_model_that_has_it(stack_size: int) -> None:
+    members = [member(s, max_epochs=150, doses=DOSES if s != 1 else (), dose_seed=10 + s) for s in range(3)]
+    outcomes = train(members, plan(goal=None, keep_layers=True, stack_size=stack_size))
+    assert outcomes["run-1"].kept == []
+    for s in (0, 2):
+        outcome = outcomes[f"run-{s}"]
+        assert [one.dose for one in noisy(outcome)] == list(DOSES) and len(outcome.kept) == 3
+        for one in noisy(outcome):
+            model = build(s)
+            with torch.no_grad():
+                for name, value in (one.layers | {"embedding.E": one.E}).items():
+                    model.get_parameter(name).copy_(value)
+                right = (model(SPLITS.validation.x).argmax(dim=1) == SPLITS.validation.y).double().mean()
+            assert one.val_accuracy == pytest.approx(float(right))
+            assert (one.epoch, one.level) == (150, None)
+            assert one.train_flops == outcome.measures["train_flops"] == 150 * FLOPS
+            assert one.train_seconds == outcome.curve[-1]["train_seconds"]
+        accuracies = [one.val_accuracy for one in noisy(outcome)]
+        assert accuracies[0] > accuracies[-1], "noise costs accuracy"
+
+
+def test_doses_are_of_the_embedding_it_ends_with_and_share_their_noise() -> None:
+    outcome = train([member(0, max_epochs=40, keep=40, doses=(0.5, 1.0), dose_seed=7)], plan(goal=None))["run-0"]
+    end, half, whole = outcome.kept
+    assert (end.dose, half.dose, whole.dose) == (None, 0.5, 1.0)
+    assert torch.equal(half.E, with_noise(end.E, 0.5, generator(7)))
+    assert torch.equal(whole.E, with_noise(end.E, 1.0, generator(7)))
+
+
+@pytest.mark.parametrize("stack_size", [1, 3])
+def test_doses_change_nothing_of_the_run(stack_size: int) -> None:
+    def run(doses: Sequence[float]) -> dict[str, Outcome]:
+        # The one with doses ends first, so that the others go on after its noise.
+        members = [member(s, max_epochs=20 + 10 * s, keep="best", doses=doses if s == 0 else ()) for s in range(3)]
+        return train(members, plan(goal=None, stack_size=stack_size))
+
+    plain, dosed = run(()), run(DOSES)
+    for run_id, outcome in plain.items():
+        assert without_seconds(dosed[run_id]) == without_seconds(outcome)
+        assert dosed[run_id].measures["status"] == outcome.measures["status"]
+        own = [one for one in dosed[run_id].kept if one.dose is None]
+        assert [one.epoch for one in own] == [one.epoch for one in outcome.kept]
+        assert all(torch.equal(a.E, b.E) for a, b in zip(own, outcome.kept, strict=True))
+
+
+def test_doses_of_a_stack_are_those_of_its_members_alone() -> None:
+    def run(stack_size: int) -> dict[str, Outcome]:
+        members = [member(s, double=True, max_epochs=30, doses=DOSES, dose_seed=s) for s in range(3)]
+        return train(members, plan(goal=None, stack_size=stack_size), SPLITS)
+
+    together, alone = run(3), run(1)
+    for run_id, outcome in alone.items():
+        for one, same in zip(noisy(together[run_id]), noisy(outcome), strict=True):
+            torch.testing.assert_close(one.E, same.E, rtol=1e-6, atol=1e-6)
+            assert one.val_accuracy == pytest.approx(same.val_accuracy, abs=0.02)
+
+
+def test_levels_that_are_all_crossed_end_the_run_and_the_doses_are_of_its_end() -> None:
+    outcome = act([0.1, 0.3, 0.5, 0.7, 0.9], goal=None, keep=[0.2, 0.6], doses=[0.5])
+    assert outcome.measures["status"] == "cleared" and outcome.measures["epochs"] == 3
+    assert [(one.level, one.dose, one.epoch) for one in outcome.kept] == [
+        (0.2, None, 1),
+        (0.6, None, 3),
+        (None, 0.5, 3),
+    ]
+
+
+def test_one_that_diverged_has_no_embedding_to_dose() -> None:
+    outcome = act([0.1, 0.3, math.nan], goal=None, doses=[0.5])
+    assert outcome.measures["status"] == "diverged" and outcome.kept == []

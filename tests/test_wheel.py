@@ -62,7 +62,7 @@ def test_holds_what_the_source_holds(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder, package in (("gtsearch", "gtsearch"), ("analysis", "gtsearch/analysis")):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".jinja", ".typed"):
+            if path.suffix in (".py", ".jinja", ".js", ".typed"):
                 assert f"{package}/{path.relative_to(ROOT / folder)}" in names
     for path in (ROOT / "search_spaces").rglob("*.yaml"):
         assert f"gtsearch/search_spaces/{path.relative_to(ROOT / 'search_spaces')}" in names

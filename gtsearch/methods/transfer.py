@@ -1,12 +1,14 @@
 """`transfer`: GrokTransfer. E_T = A B with A = E_W and B random (Xu et al. 2025, section 2).
 
 Its options are the paper's and the reviewers' variations of it: A and B merged early (Fig. 15b), A held fixed, layers
-beside the embedding carried over (method.md section 7, point 10), and B of signs (Theorem 3.2, Fig. 9).
+beside the embedding carried over (method.md section 7, point 10), and B of signs (Theorem 3.2, Fig. 9); and our own
+interventions on A (`gtsearch.methods.edits`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -14,6 +16,7 @@ from pydantic import Field, Strict
 from torch import Tensor
 
 from gtsearch.methods.base import FactorisedStart, Given
+from gtsearch.methods.edits import EditField
 from gtsearch.models.base import Model, Sizes
 from gtsearch.tasks.base import Task
 
@@ -29,12 +32,14 @@ class Transfer(FactorisedStart):
             stays as drawn.
         b_start: how B is drawn: `uniform`, as PyTorch starts a linear layer, times `init_scale`; `signs`: every entry
             is +-init_scale with equal probability, as Theorem 3.2 starts a neuron at Unif{+-v_init}^3 (Fig. 9: .4).
+        edit: what is done to A before it is handed over; None: nothing.
     """
 
     merge_at: int | None = Field(default=None, ge=1, le=10**9)
     freeze_a: bool = False
     layers: Annotated[tuple[str, ...], Strict(False)] = ()  # a YAML or JSON list is none of Python's tuples
     b_start: Literal["uniform", "signs"] = "uniform"
+    edit: EditField = None
 
     @property
     def merges_at(self) -> int | None:
@@ -58,6 +63,8 @@ class Transfer(FactorisedStart):
             yield "merge_at", f"{rule}: no epoch would come after; merge earlier or train longer"
         if self.layers:
             yield from self._layers_that_do_not_fit(task, target, weak)
+        if self.edit is not None and weak:
+            yield from (("edit", text) for text in self.edit.problems(task, {sizes.d_embed for sizes in weak}))
 
     def _layers_that_do_not_fit(self, task: Task, target: Sizes, weak: Sequence[Sizes]) -> Iterator[tuple[str, str]]:
         into = _shapes(target, task)
@@ -74,6 +81,12 @@ class Transfer(FactorisedStart):
                 rule = f"`{name}` of the weak {sizes.label} must fit into the target's of shape {list(into[name])}"
                 yield "layers", f"{rule}, and it is {found}; take it out or choose other sizes"
                 return  # one architecture shows what is wrong; there may be thousands
+
+    def start(self, module: Model, given: Given) -> None:
+        # A meta tensor asks for shapes alone, and an edit keeps them.
+        if self.edit is not None and given.embedding is not None and not given.embedding.is_meta:
+            given = replace(given, embedding=self.edit.apply(given.embedding, given.task))
+        super().start(module, given)
 
     def factor(self, embedding: Tensor, generator: torch.Generator) -> Tensor:
         return embedding

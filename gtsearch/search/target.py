@@ -159,7 +159,6 @@ class Target:
         cap: tuple[int, str] | None = None,
         split_seed: int | None = None,
         reports: bool = False,
-        level: float | None = None,
     ) -> Member:
         capped = cap is not None and cap[0] < self.target.budget.max_epochs
         return Member(
@@ -177,7 +176,6 @@ class Target:
             capped_by=cap[1] if capped and cap else None,
             embedding=embedding,
             reports=reports,
-            level=level,
         )
 
     def _seed(self, role: str, i: int) -> int:
@@ -205,17 +203,23 @@ class Target:
         """The last epoch at which reaching the goal still costs less than scratch's median, and why."""
         if reference.flops is None:
             return None
+        return self._paid_for(method, d_weak, reference.flops - weak_flops), "scratch's confirmed median"
+
+    def _paid_for(self, method: str, d_weak: int, flops: float) -> int:
+        """The epochs within which the goal must be held, so that reaching it costs no more than so many FLOPs."""
         every, hold = self.target.goal.evaluate_every, self.target.goal.hold
         price = self.price(self.architecture, self._trainings[method].method, d_weak)
-        epochs = price.epochs(reference.flops - weak_flops, self.target.method(method).merges_at)
-        at = max(every, math.floor(epochs / every) * every)
-        return at + (hold - 1) * every, "scratch's confirmed median"
+        epochs = price.epochs(flops, self.target.method(method).merges_at)
+        return max(every, math.floor(epochs / every) * every) + (hold - 1) * every
+
+    def _first_evaluation(self, d_weak: int) -> float:
+        """The FLOPs transfer takes to its first evaluation."""
+        per_epoch = self.price(self.architecture, self._trainings["transfer"].method, d_weak).flops_per_epoch
+        return float(self.target.goal.evaluate_every * per_epoch)
 
     def _affordable(self, reference: Reference, d_weak: int, weak_flops: float) -> bool:
         """Whether the target could be evaluated once before the total reaches scratch's median."""
-        per_epoch = self.price(self.architecture, self._trainings["transfer"].method, d_weak).flops_per_epoch
-        first = self.target.goal.evaluate_every * per_epoch
-        return reference.flops is None or weak_flops + first < reference.flops
+        return reference.flops is None or weak_flops + self._first_evaluation(d_weak) < reference.flops
 
     # -- tuning one method --------------------------------------------------------------------------------
 
@@ -228,6 +232,11 @@ class Target:
         proposer = self._proposers[method]
         total = proposals.budget(proposer.space, self.target.search, self.configs())
         return proposals.round_sizes(total, len(proposer.published), self.target.search)
+
+    def first_configs(self, method: str, configs: int, also: Hyperparameters) -> list[Hyperparameters]:
+        """`also`, and as many more as make `configs`: published settings first, then points that fill the space."""
+        others = [c for c in self._proposers[method].round(configs, [], []) if c != dict(also)]
+        return [also, *others[: configs - 1]]
 
     def tune(
         self, method: str, embeddings: Sequence[Embedding], cap: tuple[int, str] | None, phase: Phase
@@ -347,11 +356,16 @@ class Target:
 
     # -- the judge ----------------------------------------------------------------------------------------
 
-    def probe(self, candidate: Candidate, reference: Reference, phase: Phase) -> Attempt | Pending:
+    def probe(
+        self, candidate: Candidate, reference: Reference, incumbent: Attempt | None, phase: Phase
+    ) -> Attempt | Pending:
         """Whether the target, given this candidate's embeddings, gets there for less than scratch.
 
         A few configs of transfer, one after another, each on as many weak seeds as it takes to decide. A pipeline
         is charged its weak run and its share of the weak seeds that missed.
+
+        Args:
+            incumbent: the best so far. Where totals are compared, a candidate must be below its total, too.
         """
         judge = self._weak.weak.judge
         # The gate's embeddings first: the search seed's was seen when the config was chosen.
@@ -361,6 +375,8 @@ class Target:
         weak = (handed[1:] + handed[:1])[: judge.weak_seeds]
         if len(weak) < judge.at_least:
             return Attempt(candidate, "too few of its embeddings grow up to the next model's goal", False)
+        if self._weak.weak.in_total:
+            return self._weigh(candidate, handed, weak, reference, incumbent, phase)
         overhead = {unit: candidate.misses_per_success(unit) for unit in ("flops", "seconds")}
         cheapest = min(e.flops for e in weak) + overhead["flops"]
         if not self._affordable(reference, weak[0].d_embed, cheapest):
@@ -400,6 +416,91 @@ class Target:
                 verdict = "reaches, does not pay"
                 return Attempt(candidate, verdict, False, sum(map(cleared, seen)), len(seen))
         return Attempt(candidate, f"not seen to reach by {furthest} epochs", False, best[0], -best[1])
+
+    def _weigh(
+        self,
+        candidate: Candidate,
+        handed: Sequence[Embedding],
+        weak: Sequence[Embedding],
+        reference: Reference,
+        incumbent: Attempt | None,
+        phase: Phase,
+    ) -> Attempt | Pending:
+        """The judge where totals are compared: whether a candidate's is below scratch's median and the incumbent's.
+
+        The total is what one of its embeddings costs with restarts, plus the target's cost by the best of the judge's
+        configs: the median over the weak seeds, a miss infinite (the dearest of `at_least`, where those are more than
+        half). A run ends where it would take the total over scratch's median, the incumbent's total, or what an earlier
+        config came to. So the total of one that passes is what it would be if nothing was cut.
+
+        Args:
+            handed, weak: all its embeddings, and those the judge tries.
+        """
+        judge, d_weak = self._weak.weak.judge, weak[0].d_embed
+        own = candidate.cost_of_handed(handed, self.unit)
+        scratch = {"flops": reference.flops, "seconds": reference.seconds}[self.unit]
+        price = math.inf if scratch is None else scratch
+        limits = [(price, "scratch's confirmed median")]
+        if incumbent is not None:
+            limits.append((self._weak.merit(incumbent)[0], f"the total of {incumbent.candidate.name}"))
+        needed = max(judge.at_least, (len(weak) + 1) // 2)
+        best, furthest, total = (0, 0), 0, math.inf
+        for config in self._proposers["transfer"].round(self._sizes("transfer")[0], [], [])[: judge.configs]:
+            limit, why = min(limits)
+            left = self._flops_for(reference, limit - own)
+            if left < self._first_evaluation(d_weak):
+                break
+            cap = (self._paid_for("transfer", d_weak, left), why) if math.isfinite(left) else None
+            seen = self._tried(config, weak, needed, cap, phase)
+            if seen is PENDING:
+                return PENDING
+            there = sorted(cost for cost in _costs(seen, self.unit) if math.isfinite(cost))
+            best = max(best, (len(there), -len(seen)))
+            furthest = max([furthest, *(row["epochs"] for row in seen)])
+            if len(there) >= needed:
+                total = min(total, own + there[needed - 1])
+                limits.append((total, "the total of its own better config"))
+        attempt = Attempt(candidate, "pays", True, best[0], -best[1], None if math.isinf(total) else total)
+        cheaper = incumbent is None or self._weak.merit(attempt) < self._weak.merit(incumbent)
+        if total < price and cheaper:
+            return attempt
+        rival = incumbent.candidate.architecture.label if incumbent else None
+        if not furthest:
+            verdict = f"costs as much as {f'{rival} in total' if rival else 'scratch'} before the target starts"
+        elif rival:
+            verdict = f"not seen to cost less in total than {rival}"
+        else:
+            late = math.isfinite(total)
+            verdict = "reaches, does not pay" if late else f"not seen to reach by {furthest} epochs"
+        return replace(attempt, verdict=verdict, passes=False)
+
+    def _tried(
+        self,
+        config: Hyperparameters,
+        weak: Sequence[Embedding],
+        needed: int,
+        cap: tuple[int, str] | None,
+        phase: Phase,
+    ) -> list[Row] | Pending:
+        """Transfer by one config from all of the embeddings, unless the first `needed` leave no hope of as many."""
+        members = [
+            self.member("transfer", config, "probe", self._seed("gate", i), embedding, "probe", cap)
+            for i, embedding in enumerate(weak)
+        ]
+        seen = self.board.get_all(members[:needed], phase)
+        if seen is PENDING or sum(map(cleared, seen)) + len(members) - needed < needed:
+            return seen
+        rest = self.board.get_all(members[needed:], phase)
+        return PENDING if rest is PENDING else seen + rest
+
+    def _flops_for(self, reference: Reference, cost: float) -> float:
+        """The FLOPs the target may take for so much, by the seconds scratch took; with some slack, since seconds
+        differ from run to run and one that is a little slow must not be cut for it."""
+        if self.unit == "flops":
+            return cost
+        flops = sum(row["train_flops"] for row in reference.rows)
+        seconds = sum(row["train_seconds"] for row in reference.rows)
+        return SLACK * cost * flops / seconds if seconds else math.inf
 
     # -- the report ---------------------------------------------------------------------------------------
 

@@ -118,7 +118,7 @@ class Tradeoff:
     def __init__(self, spec: Spec, board: Board, ladder: Ladder, target: Target) -> None:
         assert spec.tradeoff is not None, "asked only where there is a study"
         self.spec, self.asked, self.board, self.ladder, self.target = spec, spec.tradeoff, board, ladder, target
-        self.levels = [round(level, 6) for level in spec.tradeoff.weak_accuracy]
+        self.levels = list(dict.fromkeys(round(level, 6) for level in spec.tradeoff.weak_accuracy))
         self._decided: dict[str, Paying] = {}
 
     def study(self, chosen: Candidate, tuned: Tuned, reference: Reference, shuffled: Tuned | None) -> Study | Pending:

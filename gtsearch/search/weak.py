@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from gtsearch.catalog import load
 from gtsearch.identity import derive_seed
 from gtsearch.search import proposals
 from gtsearch.search.board import (
@@ -62,8 +64,24 @@ class Candidate:
         return self.config_id, self.snapshot
 
     @property
+    def name(self) -> str:
+        """For people, and for the rows it caps."""
+        return f"{self.architecture.label} {self.config_id}"
+
+    @property
     def gate_cleared(self) -> int:
         return sum(cleared(row) for row in self.rows[1:])
+
+    def mean_score(self, name: str) -> float | None:
+        """The mean of a score over the embeddings that its runs kept; None where it is not defined for any."""
+        known = [
+            value
+            for row in self.rows
+            if cleared(row)
+            for kept in row["embeddings"]
+            if (value := (kept.get("scores") or {}).get(name)) is not None
+        ]
+        return sum(known) / len(known) if known else None
 
     def cost_of_one(self, unit: str) -> float:
         """What one clearing model costs with restarts: all that its seeds spent over how many cleared."""
@@ -74,16 +92,28 @@ class Candidate:
         misses = [row for row in self.rows if not cleared(row)]
         return spent(misses, unit) / max(1, len(self.rows) - len(misses))
 
+    def cost_of_handed(self, handed: Sequence[Embedding], unit: str) -> float:
+        """What one of these embeddings costs with restarts; not less than a model that clears, however early it was
+        taken: to know that the model clears it must be trained until then."""
+        mean = statistics.fmean(getattr(embedding, unit) for embedding in handed)
+        return max(mean + self.misses_per_success(unit), self.cost_of_one(unit))
+
 
 @dataclass
 class Attempt:
-    """One candidate before the judge."""
+    """One candidate before the judge.
+
+    Attributes:
+        total: what a pipeline is expected to cost, weak (misses charged) + target, in the experiment's unit, where the
+            search minimises that; None: not asked for, or not seen to be low enough to matter.
+    """
 
     candidate: Candidate
     verdict: str
     passes: bool
     reached: int = 0
     probed: int = 0
+    total: float | None = None
 
 
 @dataclass
@@ -104,7 +134,8 @@ class Rung:
         return max(counts, default=None)
 
 
-Judge = Callable[[Candidate, Phase], Attempt | Pending]
+Judge = Callable[[Candidate, Attempt | None, Phase], Attempt | Pending]
+"""A candidate, the incumbent (which matters where totals are compared), and how urgent it is."""
 _Gates = list[tuple[Hyperparameters, list[Row]]]
 _Screened = tuple[list[Row], _Gates, list[Candidate], dict[str, Member]]
 
@@ -126,7 +157,7 @@ class Ladder:
         self.spec, self.weak, self.board = spec, weak, board
         self.task = spec.weak_task.identity()
         self.architectures = architectures
-        self.unit = "seconds" if weak.cost == "seconds" else "flops"
+        self.unit = weak.unit
         self.space = dict(weak.tune)
         self.training = Training(
             optimizer=weak.optimizer,
@@ -147,10 +178,19 @@ class Ladder:
         }
 
     def cost(self, candidate: Candidate) -> float:
-        """What "cheapest" means in this experiment."""
+        """What the weak model itself costs: all of "cheapest", unless the experiment weighs the target's cost too."""
         if self.weak.cost == "params":
             return float(candidate.architecture.params)
         return candidate.cost_of_one(self.unit)
+
+    def merit(self, attempt: Attempt) -> tuple[float, float]:
+        """Of candidates that pass, the one with the least is the winner: the cost, or the total; ties: the cost."""
+        own = self.cost(attempt.candidate)
+        return (own if attempt.total is None else attempt.total), own
+
+    def could_win(self, candidate: Candidate, incumbent: Attempt | None) -> bool:
+        """Whether its cost leaves open that it is cheaper than the incumbent, or with a target cheaper in total."""
+        return incumbent is None or self.cost(candidate) < self.merit(incumbent)[0]
 
     # -- members ------------------------------------------------------------------------------------------
 
@@ -187,7 +227,7 @@ class Ladder:
 
     # -- one architecture ---------------------------------------------------------------------------------
 
-    def _rounds(self, architecture: Architecture, phase: Phase, incumbent: Candidate | None) -> list[Row] | Pending:
+    def _rounds(self, architecture: Architecture, phase: Phase, incumbent: Attempt | None) -> list[Row] | Pending:
         """The search rows of all configs of an architecture, round after round."""
         rows: list[Row] = []
         configs: list[dict[str, float]] = []
@@ -214,7 +254,7 @@ class Ladder:
         return rows
 
     def _gates(
-        self, architecture: Architecture, rows: Sequence[Row], phase: Phase, incumbent: Candidate | None
+        self, architecture: Architecture, rows: Sequence[Row], phase: Phase, incumbent: Attempt | None
     ) -> list[Candidate] | Pending:
         """The candidates: configs that cleared the search seed and then enough gate seeds."""
         gates: list[tuple[Row, list[Row] | Pending]] = []
@@ -272,7 +312,8 @@ class Ladder:
         """The candidates worth a judge: the cheapest, then those that differ most from the ones chosen.
 
         Two configs of one architecture that clear equally well can hand over embeddings of very different worth
-        (weight decay decides), so the second try should not resemble the first.
+        (weight decay decides), so the second try should not resemble the first. Which are chosen is settled before
+        `weak.order_by` says in which order.
         """
         rest = sorted(candidates, key=lambda c: (c.cost_of_one(self.unit), c.config_id))
         chosen = rest[:1]
@@ -284,52 +325,84 @@ class Ladder:
             )
             chosen.append(far)
             rest.remove(far)
-        return chosen
+        return self._ordered(chosen)
+
+    def _ordered(self, chosen: Sequence[Candidate]) -> list[Candidate]:
+        """The same candidates; those of equal cost by their score, where the experiment names one, the best first.
+        Those it is not known of come after those it is."""
+        name = self.weak.order_by
+        if name is None:
+            return list(chosen)
+        sign = -1.0 if load("score", name).higher_is_better else 1.0
+
+        def place(candidate: Candidate) -> float:
+            mean = candidate.mean_score(name)
+            return math.inf if mean is None else sign * mean
+
+        ordered = sorted(chosen, key=place)
+        alike = {self.cost(c): iter([o for o in ordered if self.cost(o) == self.cost(c)]) for c in chosen}
+        return [next(alike[self.cost(candidate)]) for candidate in chosen]
 
     # -- caps ---------------------------------------------------------------------------------------------
 
-    def _capped(self, member: Member, incumbent: Candidate | None, before: Sequence[Row]) -> Member:
+    def _capped(self, member: Member, incumbent: Attempt | None, before: Sequence[Row]) -> Member:
         """Ends a member where its config can no longer be cheaper than the incumbent.
 
         Whatever its other seeds do, a config's cost is at least what it has spent over all its seeds (search and
-        gate). Caps are epochs, by the FLOPs an epoch costs, or by the seconds its architecture was seen to take.
+        gate), and a target's cost only adds to it. Caps are epochs, by the FLOPs an epoch costs, or by the seconds its
+        architecture was seen to take. A member that runs on past its goal is left alone: the cap would change what it
+        hands over.
         """
-        if incumbent is None or self.weak.cost == "params":
+        if incumbent is None or self.weak.cost == "params" or self.weak.handover != "goal":
             return member
-        limit = (1 + self.weak.gate.seeds) * self.cost(incumbent)
+        limit = (1 + self.weak.gate.seeds) * self.merit(incumbent)[0]
         own = [r for r in before if r["role"] == "search" and r["hyperparameters"] == member.hyperparameters]
-        if self.weak.cost == "flops":
-            per_epoch = float(member.architecture.flops_per_epoch)
-        else:
-            trained = sum(r["epochs"] for r in before)
-            if not trained:
-                return member
-            per_epoch = sum(r["train_seconds"] for r in before) / trained
+        per_epoch = self._per_epoch(member.architecture, before)
+        if per_epoch is None:
+            return member
         hold = (self.weak.goal.hold - 1) * self.weak.goal.evaluate_every  # the goal is dated by the first of them
         epochs = max(1, math.floor((limit - spent(own, self.unit)) / per_epoch)) + hold
         if epochs >= member.training.max_epochs:
             return member
-        return replace(member, cap_epochs=epochs, capped_by=f"{incumbent.architecture.label} {incumbent.config_id}")
+        return replace(member, cap_epochs=epochs, capped_by=incumbent.candidate.name)
 
-    def _cannot_win(self, architecture: Architecture, incumbent: Candidate | None) -> bool:
+    def _per_epoch(self, architecture: Architecture, seen: Sequence[Row]) -> float | None:
+        """What an epoch costs: its FLOPs, or the seconds it took in these rows; None where they are not known yet."""
+        if self.unit == "flops":
+            return float(architecture.flops_per_epoch)
+        trained = sum(row["epochs"] for row in seen)
+        return sum(row["train_seconds"] for row in seen) / trained if trained else None
+
+    def _cannot_win(self, architecture: Architecture, incumbent: Attempt | None) -> bool:
         """Whether no config of the architecture can be strictly cheaper than the incumbent."""
-        if incumbent is None or self.weak.cost == "seconds":
+        if incumbent is None or self.weak.cost.endswith("seconds"):
             return False
         if self.weak.cost == "params":
-            return architecture.params >= incumbent.architecture.params
-        return architecture.flops_per_epoch * self.weak.goal.evaluate_every >= self.cost(incumbent)
+            return architecture.params >= incumbent.candidate.architecture.params
+        return architecture.flops_per_epoch * self.weak.goal.evaluate_every >= self.merit(incumbent)[0]
+
+    def _later_cannot_win(self, candidate: Candidate, incumbent: Attempt | None) -> bool:
+        """Whether a later snapshot, which costs a whole training each, costs as much as the incumbent by itself."""
+        if incumbent is None or not self.weak.in_total:
+            return False
+        per_epoch = self._per_epoch(candidate.architecture, candidate.rows)
+        whole = (per_epoch or 0.0) * self.training.max_epochs
+        return whole + candidate.misses_per_success(self.unit) >= self.merit(incumbent)[0]
 
     # -- the climb ----------------------------------------------------------------------------------------
 
     def walk(self, judge: Judge | None, withdrawn: Sequence[tuple[str, str]]) -> Candidate | Pending | None:
         """The cheapest candidate that the judge passes and that was not withdrawn; None when there is none.
 
+        Where totals are compared the first that pays ends nothing: the climb goes on while an architecture's weak
+        model alone costs less than the best total.
+
         Args:
             judge: the target's verdict on a candidate; None: every candidate passes (the paper's sequence).
             withdrawn: keys of candidates that failed on report seeds.
         """
-        winner: Candidate | None = None
-        winners: list[Candidate | None] = []  # after each architecture
+        winner: Attempt | None = None
+        winners: list[Attempt | None] = []  # after each architecture
         settled: list[bool] = []
         open_ones = 0
         for architecture in self.architectures:
@@ -348,13 +421,15 @@ class Ladder:
             better = self._climb(rung, judge, withdrawn, Phase.AHEAD if open_ones else Phase.LADDER, capper, winner)
             if better is PENDING:
                 open_ones += 1
-            elif better is not None and (winner is None or self.cost(better) < self.cost(winner)):
+            elif better is not None and (winner is None or self.merit(better) < self.merit(winner)):
                 if open_ones and self.weak.cost == "params":
                     break  # a cheaper architecture is still open: this one waits
                 winner = better
             winners.append(winner)
             settled.append(better is not PENDING)
-        return PENDING if open_ones else winner
+        if open_ones:
+            return PENDING
+        return None if winner is None else winner.candidate
 
     def _climb(
         self,
@@ -362,25 +437,29 @@ class Ladder:
         judge: Judge | None,
         withdrawn: Sequence[tuple[str, str]],
         phase: Phase,
-        capper: Candidate | None,
-        winner: Candidate | None,
-    ) -> Candidate | Pending | None:
-        """One architecture through rounds, gate and judge: its first candidate that passes."""
+        capper: Attempt | None,
+        winner: Attempt | None,
+    ) -> Attempt | Pending | None:
+        """One architecture through rounds, gate and judge: its first candidate that passes; by totals, its best."""
         forward = phase is not Phase.AHEAD
         candidates = self._screen(rung, phase, capper)
         if candidates is PENDING:
             return PENDING
-        for candidate in self._choose(candidates):
-            if winner is not None and self.cost(candidate) >= self.cost(winner):
+        found: Attempt | None = None
+        # Those that cannot win are put aside first. Some were capped and are no candidates, and a cap must not change
+        # which of the others are chosen.
+        for candidate in self._choose([c for c in candidates if self.could_win(c, winner)]):
+            if not self.could_win(candidate, found or winner):
                 continue
-            answer = self._judge(rung, candidate, judge, withdrawn, forward)
-            if answer is not None:
+            answer = self._judge(rung, candidate, judge, withdrawn, forward, found or winner)
+            if answer is PENDING or (answer is not None and not self.weak.in_total):
                 return answer
-        return None
+            found = answer or found
+        return found
 
-    def _screen(self, rung: Rung, phase: Phase, capper: Candidate | None) -> list[Candidate] | Pending:
+    def _screen(self, rung: Rung, phase: Phase, capper: Attempt | None) -> list[Candidate] | Pending:
         """Rounds and gate of one architecture: its candidates. What is settled is not worked out again."""
-        key = (rung.architecture.label, capper.key if capper else None)
+        key = (rung.architecture.label, capper.candidate.key if capper else None)
         if key in self._screened:
             rung.rows, rung.gates, candidates, members = self._screened[key]
             rung.complete = True
@@ -404,27 +483,38 @@ class Ladder:
         judge: Judge | None,
         withdrawn: Sequence[tuple[str, str]],
         forward: bool,
-    ) -> Candidate | Pending | None:
-        """The candidate, or a later snapshot of it, if the judge passes it and it was not withdrawn."""
-        snapshots: list[Callable[[], Candidate | Pending]] = [lambda: candidate]
-        # Without a goal the embedding is that of the last epoch: there is no later one.
-        if judge and self.weak.judge.later_snapshot and self.weak.handover == "goal" and self.training.goal is not None:
-            snapshots.append(lambda: self.later(candidate, Phase.JUDGE))
-        for snapshot in snapshots:
+        incumbent: Attempt | None,
+    ) -> Attempt | Pending | None:
+        """The candidate, or a later snapshot of it, if the judge passes it and it was not withdrawn.
+
+        The later one is tried where the first does not pass. By totals it is tried as well: else an incumbent, for
+        which a candidate fails that would pass by itself, would decide what is tried.
+        """
+        found: Attempt | None = None
+        for later in (False, True) if judge and self._has_later else (False,):
+            if later and self._later_cannot_win(candidate, found or incumbent):
+                break
             if judge and not forward:
                 return PENDING  # the judge is not asked ahead of cheaper candidates
-            version = snapshot()
+            version = self.later(candidate, Phase.JUDGE) if later else candidate
             if version is PENDING:
                 return PENDING
-            attempt = judge(version, Phase.JUDGE) if judge else Attempt(version, "clears", True)
+            attempt = judge(version, found or incumbent, Phase.JUDGE) if judge else Attempt(version, "clears", True)
             if attempt is PENDING:
                 return PENDING
             if version.key in withdrawn:
                 attempt = replace(attempt, verdict="withdrawn by its report seeds", passes=False)
             rung.attempts.append(attempt)
             if attempt.passes:
-                return version
-        return None
+                found = attempt
+                if not self.weak.in_total:
+                    break
+        return found
+
+    @property
+    def _has_later(self) -> bool:
+        """Whether a later snapshot is asked for; without a goal the embedding is that of the last epoch already."""
+        return self.weak.judge.later_snapshot and self.weak.handover == "goal" and self.training.goal is not None
 
     def candidates(self) -> list[Candidate]:
         """Every candidate of the architectures whose gates are in, cheapest first: who clears, whoever pays."""

@@ -61,6 +61,24 @@ def test_seconds_are_read_off_a_common_grid() -> None:
     assert middle == pytest.approx(0.6, abs=0.01)  # a holds 1, b is at 0.6, c at 0.2
 
 
+def test_the_order_of_rows_says_nothing() -> None:
+    shuffled = THREE.sample(frac=1.0, random_state=1)
+    pd.testing.assert_frame_equal(dynamics.table(shuffled), dynamics.table(THREE))
+
+
+def test_a_value_that_is_not_known_is_left_out_of_its_own_line_alone() -> None:
+    broken = THREE.assign(val_accuracy=THREE["val_accuracy"].where(THREE["epoch"] != 20))
+    assert part(broken, "validation")["x"].tolist() == [0, 10, 30]
+    assert part(broken, "train")["x"].tolist() == [0, 10, 20, 30]
+
+
+def test_long_curves_are_thinned_with_their_ends() -> None:
+    long = curve("a", list(range(0, 50_000, 5)), [i / 10_000 for i in range(10_000)])
+    line = part(long, "validation")
+    assert len(line) == 400 and (line["x"].iloc[0], line["x"].iloc[-1]) == (0, 49_995)
+    assert line["median"].tolist() == pytest.approx((line["x"] / 50_000).tolist())
+
+
 def test_a_member_without_a_curve_counts_as_a_seed() -> None:
     failed = pd.DataFrame({"run_id": ["d"], "method": ["transfer"], "status": ["failed"], "goal": [0.99]})
     line = part(pd.concat([THREE, failed]), "validation")

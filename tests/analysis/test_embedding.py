@@ -43,9 +43,22 @@ def test_the_spectrum_is_the_share_of_each_frequency_without_the_mean() -> None:
 @pytest.mark.parametrize("width", [1, 2])
 def test_rows_in_a_plane_are_shown_as_they_are(width: int) -> None:
     rows = np.random.default_rng(0).normal(size=(24, width))
-    found = part(embedding.table(frame(rows)), "map")
+    table = embedding.table(frame(rows))
+    found = part(table, "pca")
     assert found["x"].tolist() == rows[:, 0].tolist()
     assert found["y"].tolist() == (rows[:, 1].tolist() if width == 2 else [0.0] * 24)
+    assert found["share_x"].isna().all() and part(table, "map").empty
+    assert "no more to map" in drawn(table, "map").texts[0].get_text().replace("\n", " ")
+    assert drawn(table, "pca").get_xlabel() == "first column"
+
+
+def test_the_principal_directions_come_with_their_share() -> None:
+    rows = np.column_stack([3 * np.cos(ANGLE), np.sin(ANGLE), 2 * np.sin(ANGLE), 0 * ANGLE]) + 7
+    found = part(embedding.table(frame(rows)), "pca")
+    assert (found["share_x"].iloc[0], found["share_y"].iloc[0]) == pytest.approx((9 / 14, 5 / 14))
+    assert np.abs(found["x"]).to_numpy() == pytest.approx(np.abs(3 * np.cos(ANGLE)))
+    assert np.abs(found["y"]).to_numpy() == pytest.approx(np.abs(np.sqrt(5) * np.sin(ANGLE)))
+    assert "64 % of the variation" in drawn(embedding.table(frame(rows)), "pca").get_xlabel()
 
 
 def test_wider_rows_are_mapped_the_same_every_time_and_neighbours_stay_near() -> None:
@@ -60,6 +73,7 @@ def test_wider_rows_are_mapped_the_same_every_time_and_neighbours_stay_near() ->
 def test_of_vectors_there_are_norms() -> None:
     table = embedding.table(frame(np.array([[3.0, 4.0], [0.0, 1.0], [6.0, 8.0]]), "vectors"))
     assert part(table, "map")["y"].tolist() == [5, 1, 10]
+    assert part(table, "pca")["y"].sum() == pytest.approx(1) and part(table, "pca")["x"].tolist() == [1, 2]
     ranked = part(table, "spectrum")
     assert ranked["y"].tolist() == [10, 5, 1] and ranked["token"].tolist() == [2, 0, 1]
 
@@ -86,12 +100,27 @@ def test_the_embedding_of_the_model_that_pays_is_read_and_drawn(kept: Results) -
     assert {text.get_text().strip() for text in drawn(table, "spectrum").texts} == {"7", "31"}
 
 
-@pytest.mark.parametrize("name", ["map", "spectrum"])
-def test_vectors_are_drawn_without_a_map(folder: Path, name: str) -> None:
+def test_tokens_of_a_modular_task_are_coloured_by_residue_others_are_not(kept: Results) -> None:
+    def colours(results: Results) -> int:
+        [points] = drawn(embedding.table(embedding.gather(results)), "pca").collections
+        return len(np.unique(points.get_facecolors(), axis=0))
+
+    assert part(embedding.table(embedding.gather(kept)), "map")["residue"].tolist() == list(range(113))
+    assert colours(kept) > 50
+    for old, new in (("modular_addition", "permutations"), ("p: 113", "p: 97")):
+        other = Results(**{**vars(kept), "spec_text": kept.spec_text.replace(old, new)})
+        assert embedding.gather(other)["residue"].isna().all() and colours(other) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("pca", "share of the variation"), ("map", "norm of its weights"), ("spectrum", "norm of its weights")],
+)
+def test_vectors_are_drawn_without_a_map(folder: Path, name: str, label: str) -> None:
     story = Story(architectures=16, levels=(), seeds=2, embedding=True, vectors=True)
     table = embedding.table(embedding.gather(make(folder, story)))
     assert set(table["kind"]) == {"vectors"}
-    assert drawn(table, name).get_ylabel() == "norm of its weights"
+    assert drawn(table, name).get_ylabel() == label
 
 
 def test_of_several_snapshots_the_one_that_was_handed_over_is_taken(kept: Results) -> None:

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gtsearch.analysis import ladder, style
+from gtsearch.analysis import ladder, sentences, style
 from gtsearch.errors import ResultsError
 from gtsearch.results import Results
 from tests.analysis.synthetic import Story, make
@@ -47,6 +47,33 @@ def test_the_table_is_in_order_of_size_with_the_share_at_the_gate() -> None:
     assert dict(table.dtypes.astype(str)) == ladder.COLUMNS
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "bracket"),
+    [
+        (["excluded", "undecided", "excluded", "clears", "pays"], ["excluded", "open", None, "open", "certified"]),
+        (["excluded", "clears", "undecided", "clears"], ["excluded", "certified", None, None]),
+        (["excluded", "undecided", "excluded"], ["excluded", "open", None]),
+        (["excluded", "excluded"], ["excluded", "excluded"]),
+        (["pays", "excluded", "not tried"], ["certified", None, None]),
+    ],
+)
+def test_the_bracket_is_excluded_below_open_below_certified(verdicts: list[str], bracket: list[str | None]) -> None:
+    frame = pd.DataFrame([rung(100 * (i + 1), verdict, 0.3) for i, verdict in enumerate(verdicts)])
+    found = ladder.table(frame)["bracket"]
+    assert [None if pd.isna(name) else name for name in found] == bracket
+    assert ladder.table(frame.assign(cost="params"))["bracket"].equals(found)
+    assert ladder.table(frame.assign(cost="flops"))["bracket"].isna().all(), "its order is not that of parameters"
+
+
+def test_the_bracket_of_a_run_says_what_the_certificate_says(usual: Results) -> None:
+    table = ladder.table(ladder.gather(usual))
+    weak = usual.summary["weak"]
+    assert table.loc[table["bracket"] == "certified", "architecture"].tolist() == [weak["pays"]["architecture"]]
+    said = sentences.bracket(usual.summary)[0]["model"]
+    largest = table[table["bracket"] == "excluded"].iloc[-1]
+    assert said.startswith(f"{largest['architecture']} ({largest['params']:,}")
+
+
 def test_what_the_experiment_asks_for_comes_along(usual: Results) -> None:
     table = ladder.table(ladder.gather(usual))
     assert len(table) == 42
@@ -78,7 +105,9 @@ def test_every_architecture_is_a_mark_of_its_verdict() -> None:
         "excluded (1)",
         "not tried (1)",
     ]
-    assert {text.get_text() for text in ax.texts if text.get_text()} == {"mlp-400", "mlp-700", "mlp-900", "mlp-1600"}
+    names = {text.get_text() for text in ax.texts if text.get_text()}
+    assert names >= {"mlp-400", "mlp-700", "mlp-900", "mlp-1600"}
+    assert names - {"mlp-400", "mlp-700", "mlp-900", "mlp-1600"} == {"excluded to 400 < 1 undecided < certified at 900"}
     assert any(list(line.get_ydata()) == [0.4, 0.4] for line in ax.lines)
 
 

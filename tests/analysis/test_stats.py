@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
 
 from gtsearch.analysis import stats
 
@@ -113,149 +116,392 @@ def test_times_to_goal_reads_a_miss_as_what_it_spent() -> None:
     assert reached.tolist() == [True, False, False, False, False]
 
 
-# -- the paying threshold -----------------------------------------------------------------------------------
+# -- censored times -----------------------------------------------------------------------------------------
 
 
-def study(points: dict[float, list[tuple[float | None, float | None]]]) -> pd.DataFrame:
-    """level -> (accuracy measured or None, total or None for a miss) a weak seed."""
-    return pd.DataFrame(
-        [
-            {
-                "level": level,
-                "weak_run_id": f"weak{seed}",
-                "weak_accuracy": accuracy,
-                "reached": total is not None,
-                "total_flops": total if total is not None else 50.0,
-            }
-            for level, seeds in points.items()
-            for seed, (accuracy, total) in enumerate(seeds)
-        ]
-    )
+def test_the_kaplan_meier_curve_is_the_textbooks() -> None:
+    # Klein and Moeschberger (2003), table 4.1B; the log-log interval as R's survfit(conf.type = "log-log") has it.
+    curve = stats.kaplan_meier(MERCAPTOPURINE, RELAPSED)
+    at = {time: i for i, time in enumerate(curve.times.tolist())}
+    published = {6: 0.857, 7: 0.807, 10: 0.753, 13: 0.690, 16: 0.627, 22: 0.538, 23: 0.448}
+    assert {time: round(float(curve.surviving[at[time]]), 3) for time in published} == published
+    assert [curve.at_risk[at[time]] for time in published] == [21, 17, 15, 12, 11, 7, 6]
+    assert (curve.low[at[6]], curve.high[at[6]]) == pytest.approx((0.620, 0.952), abs=5e-4)
+    assert (curve.low[at[23]], curve.high[at[23]]) == pytest.approx((0.188, 0.680), abs=5e-4)
+    narrow = stats.kaplan_meier(MERCAPTOPURINE, RELAPSED, confidence=0.5)
+    assert curve.low[at[23]] < narrow.low[at[23]] < 0.448 < narrow.high[at[23]] < curve.high[at[23]]
 
 
-PAYS_FROM_THE_SECOND = {
-    0.1: [(0.11, 30.0), (0.12, 12.0), (0.13, None)],
-    0.2: [(0.21, 5.0), (0.23, 6.0), (0.25, None)],
-    0.3: [(0.31, 4.0), (0.32, 5.0), (0.36, 30.0)],
-}
+def test_a_curve_of_one_of_nobody_and_of_none_that_got_there() -> None:
+    one = stats.kaplan_meier([3], [True])
+    assert (one.times.tolist(), one.surviving.tolist(), one.at_risk.tolist()) == ([3], [0], [1])
+    assert np.isnan(one.low[0]) and np.isnan(one.high[0])
+    censored = stats.kaplan_meier([4, 4, 9], [False] * 3)
+    assert (censored.times.tolist(), censored.surviving.tolist()) == ([4, 9], [1, 1])
+    assert np.isnan(censored.low).all()
+    assert not len(stats.kaplan_meier([], []).times)
+    assert not len(stats.kaplan_meier([math.inf], [False]).times)
 
 
-def test_the_threshold_is_the_least_measured_accuracy_from_which_all_medians_pay() -> None:
-    threshold, interval, least = stats.paying_threshold(study(PAYS_FROM_THE_SECOND), 10.0)
-    assert threshold == 0.23
-    assert least == 0.3  # medians: 30, 6, 5
-    assert interval is not None and interval[0] is not None and interval[0] <= 0.23
-    assert stats.paying_threshold(study(PAYS_FROM_THE_SECOND), 10.0)[1] == interval
+def test_one_that_never_would_stays_at_risk_and_adds_no_time() -> None:
+    curve = stats.kaplan_meier([2, 5, math.inf], [True, True, False])
+    assert curve.times.tolist() == [2, 5]
+    assert curve.surviving == pytest.approx([2 / 3, 1 / 3])
+    assert curve.at_risk.tolist() == [3, 2]
 
 
-def test_a_level_that_does_not_pay_ends_the_run_from_the_top() -> None:
-    gap = PAYS_FROM_THE_SECOND | {0.2: [(0.21, 5.0), (0.23, 16.0), (0.25, None)]}
-    assert stats.paying_threshold(study(gap | {0.1: [(0.1, 1.0)] * 3}), 10.0)[0] == 0.32
-    none = stats.paying_threshold(study(PAYS_FROM_THE_SECOND), 5.0)  # the top's median is 5, not below
-    assert none == (None, None, 0.3)
+def test_the_log_rank_test_is_the_textbooks() -> None:
+    # Chi-square 16.79 with one degree of freedom: Collett, Kleinbaum and R's survdiff.
+    p = stats.log_rank(PLACEBO, [True] * 21, MERCAPTOPURINE, RELAPSED)
+    assert p == pytest.approx(4.17e-5, abs=5e-8)
+    assert stats.log_rank(MERCAPTOPURINE, RELAPSED, PLACEBO, [True] * 21) == pytest.approx(p)
 
 
-def test_a_miss_is_infinite_and_never_what_it_spent() -> None:
-    cheap = study({0.2: [(0.2, 1.0), (0.2, None), (0.2, None)]}).assign(total_flops=1.0)
-    assert stats.paying_threshold(cheap, 10.0) == (None, None, None)
+def test_the_log_rank_test_of_nothing_tells_nothing_apart() -> None:
+    assert stats.log_rank([1, 2], [False] * 2, [3], [False]) == 1.0
+    assert stats.log_rank([], [], [3], [True]) == 1.0
+    assert stats.log_rank([1], [True], [math.inf], [False]) < 1.0
+    assert stats.log_rank([5], [True], [1], [False]) == 1.0  # alone at its success: compared with nobody
+    never = stats.log_rank([1, 2, 3, 4], [True] * 4, [math.inf] * 4, [False] * 4)
+    assert never == stats.log_rank([1, 2, 3, 4], [True] * 4, [99] * 4, [False] * 4) < 0.05
 
 
-def test_with_scratch_censored_half_of_the_seeds_must_get_there() -> None:
-    table = study({0.1: [(0.1, 9e9), (0.1, None)], 0.2: [(0.2, 9e9), (0.2, 8e9)]})
-    assert stats.paying_threshold(table, None)[0] == 0.1
-    table = study({0.1: [(0.1, 9e9), (0.1, None), (0.1, None)], 0.2: [(0.2, 9e9), (0.2, 8e9), (0.2, None)]})
-    assert stats.paying_threshold(table, None)[0] == 0.2
+def test_the_restricted_mean_is_the_textbooks() -> None:
+    # Klein and Moeschberger (2003), example 4.2: 23.287 weeks of the first 35, variance 7.993 (before m / (m - 1)).
+    mean, (low, high) = stats.restricted_mean(MERCAPTOPURINE, RELAPSED, 35)
+    assert mean == pytest.approx(23.287, abs=5e-4)
+    assert low is not None and high is not None
+    half = 2.0860 * math.sqrt(7.993 * 9 / 8)  # t of 20 degrees of freedom
+    assert (low, high) == pytest.approx((23.287 - half, 23.287 + half), abs=2e-3)
 
 
-def test_a_level_nobody_came_to_is_not_measured_and_one_that_few_came_to_does_not_pay() -> None:
-    beyond = PAYS_FROM_THE_SECOND | {0.9: [(None, None)] * 3}
-    assert stats.paying_threshold(study(beyond), 10.0)[0] == 0.23
-    few = PAYS_FROM_THE_SECOND | {0.9: [(0.9, 4.0), (None, None), (None, None)]}
-    assert stats.paying_threshold(study(few), 10.0)[0] is None
+@given(st.lists(st.floats(0.1, 1e3), min_size=2, max_size=12))
+def test_without_censoring_the_restricted_mean_is_the_mean_with_its_t_interval(times: list[float]) -> None:
+    horizon = max(times)
+    mean, (low, high) = stats.restricted_mean(times, [True] * len(times), horizon)
+    assert mean == pytest.approx(np.mean(times))
+    half = float(scipy_stats.t.ppf(0.975, len(times) - 1)) * float(np.std(times, ddof=1)) / math.sqrt(len(times))
+    assert low == pytest.approx(max(0.0, np.mean(times) - half), abs=1e-6 * horizon)
+    assert high == pytest.approx(min(horizon, np.mean(times) + half), abs=1e-6 * horizon)
 
 
-def test_the_bootstrap_resamples_weak_seeds_with_all_their_levels() -> None:
-    # Seed 0 pays from 0.1 on, seed 1 from 0.3 on. Drawing whole seeds gives 0.1, 0.3 or both; never 0.2.
-    table = study(
-        {
-            0.1: [(0.10, 1.0), (0.10, 99.0), (0.10, 1.0)],
-            0.2: [(0.20, 1.0), (0.20, 99.0), (0.20, 1.0)],
-            0.3: [(0.30, 1.0), (0.30, 1.0), (0.30, 1.0)],
-        }
-    )
-    threshold, interval, _ = stats.paying_threshold(table, 10.0)
-    assert (threshold, interval) == (0.10, (0.10, 0.30))
+def test_a_restricted_mean_is_cut_at_the_horizon_and_unknown_beyond_what_was_seen() -> None:
+    assert stats.restricted_mean([2, 6, 50, math.inf], [True, True, True, False], 10)[0] == (2 + 6 + 10 + 10) / 4
+    assert stats.restricted_mean([2, 6, 8], [True, True, False], 10) == (None, (None, None))
+    assert stats.restricted_mean([10, 10], [False, False], 10) == (10, (None, None))
+    assert stats.restricted_mean([4], [True], 10) == (4, (None, None))
+    assert stats.restricted_mean([], [], 10) == (None, (None, None))
 
 
-def test_one_weak_seed_gives_no_interval() -> None:
-    assert stats.paying_threshold(study({0.2: [(0.2, 1.0)]}), 10.0) == (0.2, None, 0.2)
-    assert stats.paying_threshold(study({}).reindex(columns=list(study(PAYS_FROM_THE_SECOND))), 10.0) == (
-        None,
-        None,
-        None,
-    )
+def test_par10_counts_a_miss_ten_times() -> None:
+    assert stats.par10([10, 20, 100, 40, math.inf], [True, True, True, False, False], 50) == (30 + 3 * 500) / 5
+    assert stats.par10([50], [True], 50) == 50
+    assert stats.par10([], [], 50) is None
 
 
-@pytest.mark.parametrize(
-    ("lost", "won", "p"), [(0, 0, 1.0), (5, 0, 0.0625), (0, 6, 0.03125), (1, 9, 0.021484375), (4, 4, 1.0)]
+# -- restarts -----------------------------------------------------------------------------------------------
+
+
+def test_restarts_cost_what_all_spent_over_how_many_got_there() -> None:
+    times, reached = [1, 10, 100, 100], [True, True, False, False]
+    assert stats.expected_with_restarts(times, reached, 100) == 211 / 2
+    assert stats.expected_with_restarts(times, reached, 10) == pytest.approx(31 / 2)
+    assert stats.expected_with_restarts(times, reached, 1) == pytest.approx(4)
+    assert stats.expected_with_restarts(times, reached, 0.5) is None
+    assert stats.best_restart(times, reached) == (1, pytest.approx(4))
+
+
+def test_early_censoring_goes_through_kaplan_meier() -> None:
+    # Of three at risk at 4 one gets there, then one is given up: S is 2/3 from 4 and 0 from 9.
+    times, reached = [4, 6, 9], [True, False, True]
+    assert stats.expected_with_restarts(times, reached, 9) == pytest.approx(4 + 5 * 2 / 3)
+    assert stats.expected_with_restarts(times, reached, 4) == pytest.approx(4 * 3)
+    assert stats.best_restart(times, reached) == (math.inf, pytest.approx(4 + 10 / 3))
+    assert stats.expected_with_restarts([4, 6], [True, False], 9) is None
+
+
+def test_a_restart_needs_somebody_who_got_there() -> None:
+    assert stats.best_restart([], []) is None
+    assert stats.best_restart([5, math.inf], [False, False]) is None
+    assert stats.best_restart([5], [True]) == (math.inf, 5)
+    assert stats.best_restart([5, math.inf], [True, False]) == (5, 10)
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 100.0), st.booleans()), min_size=1, max_size=10), st.floats(0.1, 100.0))
+def test_no_cutoff_beats_the_best_restart(members: list[tuple[float, bool]], cutoff: float) -> None:
+    times, reached = zip(*members, strict=True)
+    best, other = stats.best_restart(times, reached), stats.expected_with_restarts(times, reached, cutoff)
+    assert (best is not None) == any(reached)
+    if best is not None and other is not None:
+        assert best[1] <= other * (1 + 1e-9)
+
+
+# -- resampling ---------------------------------------------------------------------------------------------
+
+
+def mean(sample: stats.Floats) -> float:
+    return float(np.mean(sample))
+
+
+def test_clusters_are_drawn_whole() -> None:
+    # Within a cluster nothing varies: ten copies of each of 8 values say no more than the 8 values.
+    values = np.random.default_rng(5).normal(10.0, 2.0, 8)
+    copied = stats.cluster_interval([np.full(10, value) for value in values], mean, seed=2)
+    assert copied == pytest.approx(stats.cluster_interval([[value] for value in values], mean, seed=2))
+    low, high = copied
+    assert low is not None and high is not None
+    half = 2.365 * values.std(ddof=1) / math.sqrt(8)
+    assert (high - low) / 2 == pytest.approx(half, rel=0.2)
+    plain_low, plain_high = stats.bootstrap_interval(values, mean, seed=2)
+    assert plain_low is not None and plain_high is not None
+    assert low < plain_low < plain_high < high
+    assert stats.cluster_interval([[1.0, 2.0]], mean) == (None, None)
+    assert stats.cluster_interval([[1.0], [2.0]], lambda sample: None) == (None, None)
+
+
+def test_the_expected_best_by_hand() -> None:
+    assert stats.expected_best([3, 1, 2], miss=9) == pytest.approx([2, 4 / 3, 1])
+    assert stats.expected_best([5, math.nan, math.inf], miss=50) == pytest.approx([35, 20, 5])
+    assert stats.expected_best([math.nan], miss=50) == pytest.approx([50])
+    assert not len(stats.expected_best([], miss=50))
+
+
+@given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=7))
+def test_the_expected_best_is_the_mean_over_all_choices(values: list[float]) -> None:
+    all_choices = [mean([min(c) for c in itertools.combinations(values, n)]) for n in range(1, len(values) + 1)]
+    assert stats.expected_best(values, miss=0.0) == pytest.approx(all_choices, abs=1e-9)
+
+
+def test_the_expected_best_of_many_configs_is_exact_too() -> None:
+    best = stats.expected_best(np.arange(1, 2001), miss=0.0)
+    n = np.arange(1, 2001)
+    assert best == pytest.approx(2001 / (n + 1), rel=1e-9)  # the mean least of n of the first N numbers
+
+
+def test_the_band_of_the_expected_best() -> None:
+    values = np.random.default_rng(1).normal(10.0, 2.0, 30)
+    low, high = stats.expected_best_band(values, miss=99.0, seed=4)
+    best = stats.expected_best(values, miss=99.0)
+    assert (low <= best).all() and (best <= high).all()
+    assert low[0] == pytest.approx(mean(values) - 1.96 * values.std() / math.sqrt(30), rel=0.02)
+    again = stats.expected_best_band(values, miss=99.0, seed=4)
+    assert np.array_equal(low, again[0]) and np.array_equal(high, again[1])
+    assert np.isnan(stats.expected_best_band([3.0], miss=99.0)).all()
+
+
+# -- what pays ----------------------------------------------------------------------------------------------
+
+
+def arm(spent: list[list[float]], reached: list[list[int]] | None = None, accuracy: float = 0.3) -> stats.Starts:
+    """Pipelines; without `reached` all got there."""
+    costs = np.array(spent, dtype=float)
+    there = np.ones_like(costs) if reached is None else np.array(reached)
+    return stats.Starts(np.full(len(costs), accuracy), costs, there.astype(bool))
+
+
+def test_a_ratio_and_its_jackknife_by_hand() -> None:
+    ratio = stats.cost_ratio(arm([[2], [4]]), arm([[8], [8]]))
+    assert ratio.value == pytest.approx(3 / 8) and not ratio.upper_bound
+    # Without the one the start costs 4, without the other 2.
+    half = 12.7062 * math.sqrt((math.log(4 / 3) ** 2 + math.log(2 / 3) ** 2) / 2)
+    assert ratio.interval == pytest.approx((3 / 8 * math.exp(-half), 3 / 8 * math.exp(half)), rel=1e-4)
+    assert not ratio.pays and not ratio.loses
+
+
+def test_misses_are_charged_and_tried_again() -> None:
+    # One weak model never came there (5 spent), one target missed (20): 5 + 20 + 6 + 9 over two that got there.
+    ratio = stats.cost_ratio(arm([[5], [20], [6], [9]], [[0], [0], [1], [1]]), arm([[40]] * 4))
+    assert ratio.value == pytest.approx(20 / 40)
+
+
+def test_a_pipeline_that_did_not_run_is_no_evidence() -> None:
+    gap = arm([[2, math.nan], [4, 6]])
+    assert stats.cost_ratio(gap, arm([[8, 8], [8, 8]])).value == pytest.approx(4 / 8)
+
+
+def test_what_moves_with_its_replicate_cancels() -> None:
+    splits = np.array([[1.0], [5.0], [2.0], [9.0], [4.0], [3.0]])
+    ratio = stats.cost_ratio(arm((splits * 2).tolist()), arm((splits * 4).tolist()))
+    assert ratio.interval == pytest.approx((0.5, 0.5)) and ratio.pays
+    low, high = stats.cost_ratio(arm((splits * 2).tolist()), arm((splits[::-1] * 4).tolist())).interval
+    assert low is not None and high is not None and low < 0.25 and high > 1.0
+
+
+def two_way_half(starts: stats.Starts, scratch: stats.Starts) -> float:
+    """The width by leaving out in loops."""
+
+    def log_ratio(keep: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> float:
+        cost, base = (one.spent[keep].sum() / one.reached[keep].sum() for one in (starts, scratch))
+        return math.log(cost / base)
+
+    replicates, target_seeds = starts.spent.shape
+    whole = np.ones((replicates, target_seeds), dtype=bool)
+
+    def variance(left_out: list[tuple[object, object]]) -> float:
+        found = []
+        for at in left_out:
+            keep = whole.copy()
+            keep[at] = False
+            found.append((log_ratio(keep) - log_ratio(whole)) ** 2)
+        return (len(found) - 1) * mean(np.array(found))
+
+    of_replicates = variance([(i, slice(None)) for i in range(replicates)])
+    of_seeds = variance([(slice(None), j) for j in range(target_seeds)])
+    of_cells = variance([(i, j) for i in range(replicates) for j in range(target_seeds)])
+    total = of_replicates + max(0.0, of_seeds - of_cells)
+    return float(scipy_stats.t.ppf(0.975, replicates - 1)) * math.sqrt(total)
+
+
+@pytest.mark.parametrize("target_seed", [0.0, 2.0])
+def test_target_seeds_are_crossed_with_replicates(target_seed: float) -> None:
+    random = np.random.default_rng(7)
+    grid = random.normal(0, 0.3, (6, 1)) + target_seed * np.array([0.0, 0.5, 1.0]) + random.normal(0, 0.2, (6, 3))
+    reached = (random.random((6, 3)) < 0.8).tolist()
+    starts, scratch = arm(np.exp(grid).tolist(), reached), arm(np.exp(random.normal(0, 0.2, (6, 3))).tolist())
+    ratio = stats.cost_ratio(starts, scratch)
+    half = two_way_half(starts, scratch)
+    assert ratio.value is not None
+    assert ratio.interval == pytest.approx((ratio.value * math.exp(-half), ratio.value * math.exp(half)))
+
+
+def test_scratch_may_have_more_target_seeds_but_not_other_replicates() -> None:
+    starts = arm([[2], [4], [3]])
+    assert stats.cost_ratio(starts, arm([[8, 4]] * 3)).value == pytest.approx(0.5)
+    assert stats.cost_ratio(starts, arm([[6, math.nan]] * 3)) == stats.cost_ratio(starts, arm([[6]] * 3))
+    with pytest.raises(ValueError, match="3 cannot be set against 2"):
+        stats.cost_ratio(starts, arm([[8], [8]]))
+
+
+def test_starts_of_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="not \\(\\(1,\\), \\(2, 1\\), \\(2, 1\\)\\)"):
+        stats.Starts(np.zeros(1), np.ones((2, 1)), np.ones((2, 1), dtype=bool))
+
+
+def test_one_replicate_has_a_ratio_and_no_interval() -> None:
+    ratio = stats.cost_ratio(arm([[1, 1]]), arm([[9, 9]]))
+    assert ratio.value == pytest.approx(1 / 9) and ratio.interval == (None, None) and not ratio.pays
+    two_of_which_one_ran = arm([[1], [math.nan]])
+    assert stats.cost_ratio(two_of_which_one_ran, arm([[9], [9]])).interval == (None, None)
+    nothing = stats.Ratio(None, (None, None), upper_bound=False)
+    assert stats.cost_ratio(arm([[math.nan]] * 3), arm([[9]] * 3)) == nothing
+    assert stats.cost_ratio(arm([[9]] * 3), arm([[math.nan]] * 3)) == nothing
+
+
+def test_a_start_that_never_gets_there_costs_at_least_what_its_rate_can_be() -> None:
+    ratio = stats.cost_ratio(arm([[30.0]] * 10, [[0]] * 10), arm([[10.0]] * 10))
+    assert ratio.value is None and not ratio.upper_bound
+    # None of 10: a rate of at most 0.3085 (Clopper and Pearson), so 30 / 0.3085 a success, over scratch's 10.
+    assert ratio.interval == (pytest.approx(3 / 0.30850, rel=1e-4), None)
+    assert ratio.loses and not ratio.pays
+    few = stats.cost_ratio(arm([[30.0]] * 10, [[1]] + [[0]] * 9), arm([[10.0]] * 10))
+    assert few.value == pytest.approx(30)
+    assert few.interval == (pytest.approx(3 / 0.44502, rel=1e-4), None)
+
+
+def test_over_a_scratch_that_never_gets_there_the_ratio_is_at_most() -> None:
+    costs = [[10.0], [12.0], [9.0], [11.0], [10.0]]
+    ratio = stats.cost_ratio(arm(costs), arm([[40.0]] * 5, [[0]] * 5))
+    assert ratio.upper_bound and ratio.value == pytest.approx(10.4 / 40)
+    low, high = ratio.interval
+    assert low == 0.0 and high is not None and 10.4 / 40 < high < 1.0
+    assert ratio.pays and not ratio.loses
+    dear = stats.cost_ratio(arm([[10 * cost for cost in row] for row in costs]), arm([[40.0]] * 5, [[0]] * 5))
+    assert dear.value == pytest.approx(104 / 40) and not dear.loses  # scratch may cost far more
+    rarely = stats.cost_ratio(arm(costs), arm([[40.0]] * 5, [[1], [0], [0], [0], [0]]))
+    assert not rarely.upper_bound and rarely.value == pytest.approx(10.4 / 200)
+    assert rarely.interval[0] == 0.0 and rarely.interval[1] is not None and 10.4 / 200 < rarely.interval[1] < high
+    neither = stats.cost_ratio(arm(costs, [[0]] * 5), arm([[40.0]] * 5, [[0]] * 5))
+    assert neither == stats.Ratio(None, (None, None), upper_bound=True)
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(0.5, 50.0)] * 2, st.booleans(), st.booleans()), min_size=2, max_size=8),
+    st.floats(0.01, 1e12),
 )
-def test_mcnemar_is_exact_and_two_sided(lost: int, won: int, p: float) -> None:
-    assert stats.mcnemar(lost, won) == pytest.approx(p)
+def test_a_ratio_has_no_unit_and_turns_around(members: list[tuple[float, float, bool, bool]], unit: float) -> None:
+    ours, theirs, we, they = zip(*members, strict=True)
+    starts, scratch = arm([[c] for c in ours], [[r] for r in we]), arm([[c] for c in theirs], [[r] for r in they])
+    ratio = stats.cost_ratio(starts, scratch)
+    scaled = [dataclasses.replace(one, spent=one.spent * unit) for one in (starts, scratch)]
+    again = stats.cost_ratio(*scaled)
+    assert again.value == (None if ratio.value is None else pytest.approx(ratio.value))
+    assert again.interval == tuple(None if end is None else pytest.approx(end) for end in ratio.interval)
+    if sum(we) and sum(they):
+        turned = stats.cost_ratio(scratch, starts)
+        assert ratio.value is not None and turned.value == pytest.approx(1 / ratio.value)
+        if (sum(we) > 1 and sum(they) > 1) or None not in (*ratio.interval, *turned.interval):
+            low, high = ratio.interval
+            assert low is not None and high is not None
+            assert turned.interval == (pytest.approx(1 / high), pytest.approx(1 / low))
+    if ratio.value is not None and None not in ratio.interval:
+        low, high = ratio.interval
+        assert low is not None and high is not None and low <= ratio.value * (1 + 1e-9)
+        assert ratio.value <= high * (1 + 1e-9)
 
 
-def test_mcnemar_refuses_negative_counts() -> None:
-    with pytest.raises(ValueError, match="must not be negative, not -1 and 2"):
-        stats.mcnemar(-1, 2)
+def level(accuracy: float, cost: float, spread: float = 0.1) -> stats.Starts:
+    """Six replicates that cost about `cost`."""
+    return arm([[cost * (1 + spread * at)] for at in (-1, -0.5, 0, 0, 0.5, 1)], accuracy=accuracy)
 
 
-def test_a_paired_difference_is_the_median_over_pairs() -> None:
-    value, interval = stats.paired_difference([15, 20, 50, 9], [10, 20, 30, 10])
-    assert value == 2.5 and interval == (-1, 20)
-    assert stats.paired_difference([15], [10]) == (5, (None, None))
-    assert stats.paired_difference([], []) == (None, (None, None))
+SCRATCH = arm([[10.0]] * 6)
 
 
-def timed(flops: float | None, low: float | None, high: float | None, epochs: float | None = 1.0) -> dict[str, object]:
-    interval = [low, high]
-    return {"flops_to_goal": {"median": flops, "interval": interval}, "epochs_to_goal": {"median": epochs}}
+def test_the_threshold_and_where_the_crossing_lies() -> None:
+    found = stats.paying(
+        [level(0.1, 30), level(0.2, 12, spread=0.9), level(0.3, 9, spread=0.9), level(0.4, 4), level(0.5, 5)], SCRATCH
+    )
+    assert [ratio.pays for ratio in found.ratios] == [False, False, False, True, True]
+    assert [ratio.loses for ratio in found.ratios] == [True, False, False, False, False]
+    assert found.threshold == 0.4
+    assert found.interval == (0.1, 0.4)
+    assert found.crossing == 0.3 and found.resolution == pytest.approx(0.1)
 
 
-def test_methods_are_in_order_of_flops_then_epochs() -> None:
-    methods = {"a": timed(9, 8, 10), "never": timed(None, 5, None), "b": timed(3, 2, 4, 7), "c": timed(3, 2, 4, 5)}
-    assert stats.by_speed(methods) == ["c", "b", "a"]
+def test_a_start_that_does_not_pay_ends_the_threshold_from_above() -> None:
+    found = stats.paying([level(0.4, 4), level(0.1, 5), level(0.3, 30), level(0.2, 5)], SCRATCH)
+    assert (found.threshold, found.crossing, found.interval) == (0.4, 0.4, (0.3, 0.4))
+    assert [round(ratio.value or 0, 1) for ratio in found.ratios] == [0.4, 0.5, 3.0, 0.5]
+    none = stats.paying([level(0.1, 4), level(0.5, 30)], SCRATCH)
+    assert (none.threshold, none.crossing, none.resolution, none.interval) == (None, None, None, (0.5, None))
 
 
-def test_methods_are_told_apart_when_their_intervals_do_not_meet() -> None:
-    assert stats.told_apart(timed(3, 2, 4), timed(9, 8, 10))
-    assert not stats.told_apart(timed(3, 2, 8), timed(9, 8, 10))
-    assert not stats.told_apart(timed(3, 2, None), timed(9, 8, 10))
+def test_everything_pays_or_nothing_was_measured() -> None:
+    found = stats.paying([level(0.2, 4), level(0.3, 4)], SCRATCH)
+    assert (found.threshold, found.interval, found.crossing, found.resolution) == (0.2, (None, 0.2), 0.2, None)
+    assert stats.paying([], SCRATCH) == stats.Paying([], None, (None, None), None, None)
 
 
-def test_a_median_may_be_negative_beside_members_that_never_get_there() -> None:
-    assert stats.km_median([-10.0, -8.0, -5.0, math.inf], [True, True, True, False]) == pytest.approx(-6.5)
+def test_two_starts_of_one_accuracy_must_both_pay() -> None:
+    found = stats.paying([level(0.2, 4), level(0.2, 30), level(0.3, 4)], SCRATCH)
+    assert (found.threshold, found.interval) == (0.3, (0.2, 0.3))
 
 
-def test_the_slope_of_a_power_law_with_its_interval() -> None:
-    noise = np.random.default_rng(0).normal(0, 0.05, (4, 30))
-    points = [(x, x**-0.5 * np.exp(noise[i])) for i, x in enumerate((100.0, 200.0, 400.0, 1600.0))]
-    slope, (low, high) = stats.log_slope(points)
-    assert low is not None and high is not None and slope == pytest.approx(-0.5, abs=0.03)
-    assert -0.56 < low < -0.5 < high < -0.44
-    assert stats.log_slope(points) == (slope, (low, high))
-    assert stats.log_slope([(x, [3 * x]) for x in (1.0, 2.0, 4.0)]) == (pytest.approx(1.0), (None, None))
+def test_a_level_that_no_weak_model_came_to_is_passed_over() -> None:
+    beyond = arm([[5.0]] * 6, [[0]] * 6, accuracy=math.nan)
+    found = stats.paying([level(0.3, 4), beyond], SCRATCH)
+    assert found.threshold == 0.3
+    assert found.ratios[1].value is None and found.ratios[1].loses
+    assert beyond.measured is None
+    few = stats.Starts(np.array([math.nan] * 5 + [0.9]), beyond.spent, beyond.reached)
+    assert stats.paying([level(0.3, 4), few], SCRATCH).threshold is None
 
 
-@pytest.mark.parametrize(
-    "points",
-    [
-        [],
-        [(1.0, [1.0, 2.0]), (2.0, [3.0])],
-        [(1.0, [1.0]), (1.0, [2.0]), (2.0, [3.0])],
-        [(1.0, [1.0]), (2.0, [0.0]), (3.0, [3.0])],
-        [(0.0, [1.0]), (2.0, [2.0]), (3.0, [3.0])],
-        [(1.0, [1.0]), (2.0, [math.inf]), (3.0, [3.0])],
-        [(1.0, [1.0]), (2.0, []), (3.0, [3.0])],
-    ],
-)
-def test_where_there_is_no_slope(points: list[tuple[float, list[float]]]) -> None:
-    assert stats.log_slope(points) == (None, (None, None))
+def test_the_accuracy_of_a_start_is_the_median_of_those_that_came() -> None:
+    starts = level(0.3, 4)
+    some = dataclasses.replace(starts, accuracy=np.array([0.2, 0.3, 0.5, math.nan, math.nan, math.nan]))
+    assert stats.paying([some], SCRATCH).threshold == 0.3
+
+
+def test_a_study_of_one_seed_claims_nothing() -> None:
+    found = stats.paying([arm([[1.0]], accuracy=0.2), arm([[2.0]], accuracy=0.3)], arm([[9.0]]))
+    assert (found.threshold, found.interval) == (None, (None, None))
+    assert found.crossing == 0.2
+
+
+def test_the_report_says_so_where_an_interval_does_not_keep_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stats, "MEASURED_COVERAGE", {5: 0.88, 10: 0.93, 20: 0.99})
+    note = "with 5 weak seeds this interval held the truth in 88 % of 1000 simulated studies"
+    assert stats.coverage_note(5) == stats.coverage_note(2) == stats.coverage_note(7) == note
+    assert stats.coverage_note(8) is stats.coverage_note(14) is None
+    assert "20 weak seeds" in (stats.coverage_note(400) or "")

@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 import torch
 from model_tasks import BLOBS, CORNERS
+from pydantic import ValidationError
 from torch import Tensor
 from training_kit import GOOD, SIZES, SPLITS, TASK, build, column, generator, member, plan, train, without_seconds
 
 from gtsearch import catalog, cost
+from gtsearch.cycles import cycle
 from gtsearch.methods.base import Given, Method
 from gtsearch.methods.directions import Directions
 from gtsearch.methods.transfer import Transfer
 from gtsearch.models.base import Embedding, FactorisedEmbedding, Sizes
 from gtsearch.models.mlp import MlpSizes
+from gtsearch.problems import explain
 from gtsearch.tasks.base import Task
-from gtsearch.tasks.modular import ModularAddition
+from gtsearch.tasks.modular import ModularAddition, ModularMultiplication
 from gtsearch.training import Member, Outcome
 
 E_W = torch.randn(TASK.d_vocab, 3, generator=generator(7)) * torch.tensor([3.0, 1.0, 0.2])
@@ -106,6 +109,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("transfer", {"b_start": "signs"}),
     ("lowrank_random", {"spectrum": "default"}),
     ("transfer", {"freeze_a": True, "layers": ["layers.1.weight"]}),
+    ("transfer", {"edit": {"name": "rescale", "norm": 5}}),
+    ("transfer", {"edit": {"name": "truncate", "rank": 2}}),
+    ("transfer", {"edit": {"name": "denoise", "frequencies": 2}}),
     ("grokfast_ma", {"window": 2}),
     ("grokfast_ma", {"window": 3, "warmup": False}),
     ("sphere", {"norm": "each"}),
@@ -294,6 +300,87 @@ def test_lowrank_random_of_the_default_spectrum_is_a_table_as_pytorch_draws_it()
     assert A.shape == E.shape and torch.equal(A, found[1]) and not torch.equal(A, found[2])
     assert A.std(dim=0).tolist() == pytest.approx([1.0] * 3, abs=0.15)
     assert A.mean(dim=0).tolist() == pytest.approx([0.0] * 3, abs=0.2)
+
+
+# ---- what is done to A before it is handed over ----
+
+
+def edited(edit: dict[str, Any], A: Tensor, task: Task = TASK) -> Tensor:
+    """A as `transfer` starts with it after an edit."""
+    module = SIZES.module(task)
+    before = A.clone()
+    part = task.splits(0).train
+    method("transfer", edit=edit).start(module, Given(task, part, "", {"embedding_scale": 3.0}, generator(0), A))
+    assert isinstance(module.embedding, FactorisedEmbedding) and torch.equal(A, before)
+    return module.embedding.A.detach() / 3.0
+
+
+def test_rescale_keeps_all_but_the_norm() -> None:
+    A = edited({"name": "rescale", "norm": 5}, E_W)
+    assert float(A.norm()) == pytest.approx(5.0, rel=1e-5)
+    torch.testing.assert_close(A / A.norm(), E_W / E_W.norm())
+    assert torch.equal(edited({"name": "rescale", "norm": 5}, torch.zeros(17, 3)), torch.zeros(17, 3))
+
+
+def test_truncate_keeps_the_leading_directions() -> None:
+    A, expected = edited({"name": "truncate", "rank": 2}, E_W), torch.linalg.svdvals(E_W)
+    torch.testing.assert_close(torch.linalg.svdvals(A)[:2], expected[:2])
+    assert float(torch.linalg.svdvals(A)[2]) < 1e-5
+    # No matrix of that rank is nearer (Eckart and Young 1936).
+    assert float((A - E_W).norm()) == pytest.approx(float(expected[2]), rel=1e-4)
+
+
+PRODUCTS = ModularMultiplication(name="modular_multiplication", p=17, train_fraction=0.7)
+
+
+@pytest.mark.parametrize("task", [TASK, PRODUCTS])
+def test_denoise_keeps_the_strongest_waves_and_the_mean(task: Task) -> None:
+    order = cycle(task)
+    assert order is not None
+    n = len(order)
+    turn = 2 * torch.pi * torch.arange(n)[:, None] / n
+    loud = torch.cat([(3 * turn).cos(), (5 * turn).sin()], dim=1)
+    quiet = 0.3 * torch.cat([(2 * turn).cos(), (7 * turn).cos()], dim=1)
+    A = torch.full((17, 2), 9.0)
+    A[order] = loud + quiet + 0.5
+    two = edited({"name": "denoise", "frequencies": 2}, A, task)
+    torch.testing.assert_close(two[order], loud + 0.5, rtol=1e-4, atol=1e-5)
+    four = edited({"name": "denoise", "frequencies": 4}, A, task)
+    torch.testing.assert_close(four, A, rtol=1e-4, atol=1e-5)
+    if task is PRODUCTS:
+        assert two[0].tolist() == pytest.approx([9.0, 9.0]), "0 is no power of a root, and keeps its row"
+
+
+@pytest.mark.parametrize(
+    ("edit", "task", "line"),
+    [
+        ({"name": "truncate", "rank": 3}, TASK, "no weak embedding has a rank above 3, so rank 3 leaves all"),
+        ({"name": "denoise", "frequencies": 8}, TASK, "a + b mod 17 has 8 frequencies, so 8 leave all as they are"),
+        ({"name": "denoise", "frequencies": 2}, CORNERS, "`denoise` needs tokens that the task goes round in a cycle"),
+    ],
+)
+def test_an_edit_that_cannot_be_made_or_changes_nothing_is_refused(edit: dict[str, Any], task: Task, line: str) -> None:
+    found = list(method("transfer", edit=edit).problems(task, SIZES, [WEAK], 100))
+    assert [name for name, _ in found] == ["edit"] and found[0][1].startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        ({"name": "rescal", "norm": 2}, "edit.name: there is no edit `rescal`; did you mean `rescale`?"),
+        ({"norm": 2}, "edit: `name` is missing; add it: one of rescale, truncate, denoise"),
+        ({"name": "rescale"}, "edit: `norm` is missing and has no default; add it"),
+        ({"name": "rescale", "norm": -1}, "edit.norm: must be above 0, not -1"),
+        ({"name": "truncate", "rnk": 1}, "edit.rnk: there is no key `rnk`; did you mean `rank`?"),
+        ({"name": "truncate", "rank": 2.5}, "edit.rank: must be a whole number, not 2.5"),
+        ("rescale", "edit: must be a mapping with a name, one of rescale, truncate, denoise, not the text"),
+    ],
+)
+def test_an_edit_that_is_none_is_answered_in_a_line(edit: Any, line: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        method("transfer", edit=edit)
+    [problem] = explain(refused.value)
+    assert f"{problem.path}: {problem.text}".startswith(line)
 
 
 # ---- the options of transfer ----

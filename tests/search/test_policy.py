@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -262,29 +263,30 @@ def content(story: Story) -> dict[str, tuple]:
     }
 
 
-@pytest.mark.parametrize("cost", ["params", "flops"])
+@pytest.mark.parametrize("cost", ["params", "flops", "total_flops", "total_seconds"])
 @pytest.mark.parametrize(("workers", "order"), [(2, 1), (3, 2), (8, 3), (8, 4)])
 def test_any_number_of_workers_gives_the_same_rows(cost: str, workers: int, order: int) -> None:
-    experiment = spec(weak__cost=cost, **BIG)
-    alone = search(experiment, busy_world())
-    many = search(experiment, busy_world(), workers=workers, order=order)
+    alone = _finished(cost)
+    many = search(alone.policy.spec, busy_world(), workers=workers, order=order)
     assert content(many) == content(alone)
     assert winner(many) == winner(alone) is not None
 
 
-@pytest.mark.parametrize("stop", [1, 7, 20, 45, 70])
-def test_an_interrupted_search_ends_with_the_same_rows(stop: int) -> None:
-    experiment = spec(**BIG)
-    whole = search(experiment, busy_world())
+@pytest.mark.parametrize(
+    ("cost", "stop"), [*(("params", stop) for stop in (1, 7, 20, 45, 70)), ("total_flops", 20), ("total_flops", 70)]
+)
+def test_an_interrupted_search_ends_with_the_same_rows(cost: str, stop: int) -> None:
+    whole = _finished(cost)
+    experiment = whole.policy.spec
     half = search(experiment, world := busy_world(), workers=3, order=stop, stop=stop)
     rest = search(experiment, world, workers=2, order=stop, known=list(half.rows.values()))
     assert content(rest) == content(whole)
 
 
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10**6), share=st.floats(0.0, 1.0))
-def test_the_next_ask_depends_on_the_set_of_rows_alone(seed: int, share: float) -> None:
-    story = _finished()
+@settings(max_examples=40, deadline=None)
+@given(cost=st.sampled_from(["params", "total_flops"]), seed=st.integers(0, 10**6), share=st.floats(0.0, 1.0))
+def test_the_next_ask_depends_on_the_set_of_rows_alone(cost: str, seed: int, share: float) -> None:
+    story = _finished(cost)
     rng = random.Random(seed)
     known = [row for row in story.rows.values() if rng.random() < share]
     asked = []
@@ -299,13 +301,9 @@ def test_the_next_ask_depends_on_the_set_of_rows_alone(seed: int, share: float) 
     assert asked[0] == asked[1]
 
 
-_STORY: list[Story] = []
-
-
-def _finished() -> Story:
-    if not _STORY:
-        _STORY.append(search(spec(**BIG), busy_world()))
-    return _STORY[0]
+@cache
+def _finished(cost: str = "params") -> Story:
+    return search(spec(weak__cost=cost, **BIG), busy_world())
 
 
 def test_workers_look_ahead_with_at_most_one_job_each() -> None:

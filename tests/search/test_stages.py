@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from oracle import Oracle, search, spec, target_gets_there, weak_clears
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import Oracle, Row, Story, chance, policy_for, search, spec, target_gets_there, weak_clears
 
+from gtsearch import catalog
 from gtsearch.errors import SpecError
 from gtsearch.search.board import Member
+from gtsearch.search.policy import Job
+from gtsearch.search.weak import Candidate
 from gtsearch.spec import Spec, parse_spec
 
 BIG = {"target__model": {"name": "mlp", "depth": 3, "d_embed": 64, "width": 256}}
@@ -156,3 +162,116 @@ def test_what_the_judge_saw_of_a_candidate_that_never_carries_is_counted() -> No
     )
     attempt = story.policy.ladder.rungs["mlp-d2-w4-L2"].attempts[0]
     assert (attempt.reached, attempt.probed) == (0, 2), "two misses of three decide, where two must reach"
+
+
+def scored(oracle: Oracle, scores: Callable[[Member], dict[str, float | None]]) -> Oracle:
+    """The same world with what is read off the weak members' embeddings."""
+    answer = oracle.answer
+
+    def with_scores(member: Member, job: Job) -> Row:
+        row = answer(member, job)
+        for kept in row["embeddings"]:
+            kept["scores"] = scores(member)
+        return row
+
+    oracle.answer = with_scores  # type: ignore[method-assign]
+    return oracle
+
+
+def attempts(story: Story) -> dict[str, list[str]]:
+    """The configs of each architecture that came before the judge, in order."""
+    ladder = story.policy.ladder
+    assert ladder is not None
+    return {name: [a.candidate.config_id for a in rung.attempts] for name, rung in ladder.rungs.items()}
+
+
+CANDIDATES = {"weak__judge": {"candidates_per_architecture": 3, "later_snapshot": False}}
+
+
+def world(carries: Callable[[Member], bool]) -> Oracle:
+    """Every config clears, each in its own time; what is read off an embedding is its config's own."""
+
+    def weak(member: Member) -> int | None:
+        return 50 + int(300 * chance(member.config_id))
+
+    def read(member: Member) -> dict[str, float | None]:
+        return {"fourier": chance("fourier", member.config_id), "gap": chance("gap", member.config_id)}
+
+    return scored(Oracle(weak, target_gets_there(carries)), read)
+
+
+@pytest.mark.parametrize(("name", "best"), [("fourier", "highest"), ("gap", "lowest")])
+def test_a_score_orders_candidates_of_equal_cost_before_the_judge(name: str, best: str) -> None:
+    """Where none carries, the same ones are tried, in the score's order."""
+    plain = attempts(search(spec(**BIG, **CANDIDATES), world(lambda member: False)))
+    ordered = attempts(search(spec(**BIG, **CANDIDATES, weak__order_by=name), world(lambda member: False)))
+    assert plain != ordered and all(len(tried) == 3 for tried in plain.values())
+    for architecture, tried in ordered.items():
+        assert set(tried) == set(plain[architecture])
+        assert tried == sorted(tried, key=lambda c: chance(name, c), reverse=best == "highest")
+
+
+def test_a_good_score_saves_probes_and_changes_no_evidence() -> None:
+    def carries(member: Member) -> bool:
+        return member.architecture.params >= 262 and chance("fourier", member.config_id) > 0.6
+
+    def probes(story: Story) -> int:
+        return sum(row["role"] == "probe" for row in story.needed.values())
+
+    plain = search(spec(**BIG, **CANDIDATES), world(carries))
+    ordered = search(spec(**BIG, **CANDIDATES, weak__order_by="fourier"), world(carries))
+    assert probes(ordered) < probes(plain)
+    winners = [story.policy.findings.pays for story in (plain, ordered)]
+    assert all(winner is not None for winner in winners)
+    assert winners[0].candidate.architecture.label == winners[1].candidate.architecture.label
+    weak = [{i for i, row in s.needed.items() if row["role"] in ("search", "gate")} for s in (plain, ordered)]
+    assert {i for i in weak[0] if plain.needed[i]["stage"] == "weak"} == {
+        i for i in weak[1] if ordered.needed[i]["stage"] == "weak"
+    }
+
+
+def test_with_any_number_of_workers_the_order_is_the_same() -> None:
+    experiment = spec(**BIG, **CANDIDATES, weak__order_by="fourier")
+
+    def carries(member: Member) -> bool:
+        return chance("carries", member.config_id) > 0.8
+
+    alone, many = search(experiment, world(carries)), search(experiment, world(carries), workers=5, order=3)
+    assert attempts(alone) == attempts(many) and set(alone.needed) == set(many.needed)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    values=st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6), st.just(0.5)), min_size=1, max_size=8),
+    epochs=st.lists(st.integers(10, 12), min_size=8, max_size=8),
+    cost=st.sampled_from(["params", "flops"]),
+    name=st.sampled_from(list(catalog.SCORES)),
+)
+def test_an_order_changes_when_a_candidate_is_tried_and_never_whether(
+    values: list[float | None], epochs: list[int], cost: str, name: str
+) -> None:
+    ladders = [
+        policy_for(spec(weak__cost=cost, weak__judge={"candidates_per_architecture": 4}, weak__order_by=order)).ladder
+        for order in (None, name)
+    ]
+    candidates = []
+    for i, (value, spent) in enumerate(zip(values, epochs, strict=False)):
+        row = {"config_id": str(i), "status": "cleared", "flops_to_goal": spent, "train_flops": spent}
+        row |= {"embeddings": [{"scores": {name: value}}], "seconds_to_goal": spent, "train_seconds": spent}
+        config = {"lr": 0.003 + 0.09 * chance("lr", i), "weight_decay": 0.1 + i, "init_scale": 0.5}
+        candidates.append(Candidate(ladders[0].architectures[0], config, (row,), "goal", ()))
+    plain, ordered = (ladder._choose(candidates) for ladder in ladders)
+    assert sorted(c.config_id for c in plain) == sorted(c.config_id for c in ordered)
+    assert [ladders[0].cost(c) for c in plain] == [ladders[1].cost(c) for c in ordered], "only these swap"
+    sign = -1 if catalog.load("score", name).higher_is_better else 1
+    for alike in {ladders[1].cost(c) for c in ordered}:
+        of_one = [values[int(c.config_id)] for c in ordered if ladders[1].cost(c) == alike]
+        known = [sign * value for value in of_one if value is not None]
+        assert known == sorted(known) and None not in of_one[: len(known)], "the best first, the unknown last"
+
+
+def test_an_order_by_no_score_or_before_no_judge_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"weak.order_by: there is no score `furier`; did you mean `fourier`\?"):
+        spec(weak__order_by="furier")
+    with pytest.raises(SpecError, match=r"weak.order_by: is the order before a judge, and judge.by is none"):
+        spec(weak__order_by="fourier", weak__judge={"by": "none"})

@@ -1,0 +1,110 @@
+"""A run in Python: its tables, and on top of them the frames and figures of the report. For scripts and notebooks.
+
+Entries: `load_results`, `look` (both are public names of `gtsearch`).
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gtsearch import catalog, results, salvage
+from gtsearch.results import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, repr=False)
+class RunResults(Results):
+    """Results that can show themselves.
+
+    Figures are matplotlib's and belong to no window: in a notebook `%matplotlib inline` shows what a cell gives back,
+    elsewhere `figure.savefig("tradeoff.png")` writes it.
+    """
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Every number that the figure `name` draws, as its module in `analysis/` documents them.
+
+        Args:
+            name: of a figure on the menu, `gtsearch.catalog.FIGURES`.
+
+        Raises:
+            SpecError: there is no such figure; the message has the nearest one and all of them.
+            ResultsError: what it reads of the run folder is damaged.
+        """
+        module = catalog.load("figure", name)
+        frame: pd.DataFrame = module.table(module.gather(self))
+        return frame
+
+    def tradeoff(self) -> pd.DataFrame:
+        """Weak accuracy against what the target then costs: the table of the figure `tradeoff`."""
+        return self.table("tradeoff")
+
+    def survival(self) -> pd.DataFrame:
+        """How many seeds have not got there yet, by what they spent: the table of the figure `survival`."""
+        return self.table("survival")
+
+    def figure(self, name: str) -> Figure:
+        """The figure `name` with all its panels; where there is nothing to draw, the reason is written in its place.
+
+        Raises:
+            SpecError, ResultsError: as `table`.
+        """
+        from gtsearch.analysis import style
+        from gtsearch.analysis.report import drawn, panels_of
+
+        module, frame = catalog.load("figure", name), self.table(name)
+        with style.look():
+            return drawn(module, frame, panels_of(module, frame))
+
+    def report(self) -> Path:
+        """Writes the figures and report.html into the run folder; the path of the page."""
+        from gtsearch.analysis.report import write_report
+
+        return write_report(self)
+
+    def __repr__(self) -> str:
+        """One line: what the run is called, where it lies, and what it answers."""
+        return f"<{self.summary['name']}, {len(self.trials)} members in {self.folder}: {' '.join(self._answer())}>"
+
+    def _repr_html_(self) -> str:
+        """The answer in one line, its evidence, and what is missing: what a notebook shows of a run."""
+        model, verdict = (html.escape(part) for part in self._answer())
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        evidence = html.escape(self._said()["evidence"])
+        return f"<p><b>{model}</b> {verdict}.</p><p>{evidence}</p>{notes and f'<ul>{notes}</ul>'}"
+
+    def _answer(self) -> tuple[str, str]:
+        said = self._said()
+        return said["model"], said["verdict"]
+
+    def _said(self) -> dict[str, Any]:
+        from gtsearch.analysis.sentences import answer
+
+        return answer(self.summary)
+
+
+def load_results(folder: str | Path) -> RunResults:
+    """Reads the run folder of a finished run.
+
+    Raises:
+        ResultsError: not a run folder; the run is not finished; a file is missing, damaged or of another schema.
+    """
+    return _shown(results.load_results(folder))
+
+
+def look(folder: str | Path) -> RunResults:
+    """Reads a run folder whatever its state; `notes` says, a line each, what is missing or was made again.
+
+    Raises:
+        ResultsError: not a run folder, or nothing in it can be shown; the message says why.
+    """
+    return _shown(salvage.look(folder))
+
+
+def _shown(read: Results) -> RunResults:
+    return RunResults(**{field.name: getattr(read, field.name) for field in fields(read)})
