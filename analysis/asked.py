@@ -47,21 +47,6 @@ def name(path: Path, text: str) -> str:
     return str(asked["name"])
 
 
-def question(results: Results) -> dict[str, Any]:
-    """The task and both goals, by YAML path: runs that differ in these answer different questions.
-
-    The seed of the task's split is not part of it: another split is another sample of the same question. Of an
-    experiment without a weak stage there is no `weak.goal`.
-    """
-    asked = experiment(results)
-    parts = {
-        "task": {key: value for key, value in dict(asked["task"]).items() if key != "seed"},
-        "weak.goal": (asked.get("weak") or {}).get("goal", {}),
-        "target.goal": asked["target"]["goal"],
-    }
-    return {f"{path}.{key}": value for path, part in parts.items() for key, value in part.items()}
-
-
 def value(results: Results, path: str) -> Any:
     """What the experiment holds at a YAML path (`task.p`); None where there is nothing."""
     found: Any = experiment(results)

@@ -157,9 +157,11 @@ def _plane(rows: Floats, along: Floats, shares: Floats) -> dict[str, Any]:
 def _neighbours(rows: Floats) -> dict[str, Any]:
     """`rows` in two dimensions by t-SNE (van der Maaten and Hinton 2008)."""
     from sklearn.manifold import TSNE  # slow to import, and of use here alone
+    from threadpoolctl import threadpool_limits
 
     perplexity = min(_PERPLEXITY, (len(rows) - 1) / 3)
-    plane = TSNE(2, perplexity=perplexity, init="pca", random_state=_SEED).fit_transform(rows)
+    with threadpool_limits(1):  # on a busy machine its threads wait for each other: minutes instead of a second
+        plane = TSNE(2, perplexity=perplexity, init="pca", random_state=_SEED).fit_transform(rows)
     return {"x": plane[:, 0].astype(np.float64), "y": plane[:, 1].astype(np.float64)}
 
 

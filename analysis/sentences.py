@@ -396,11 +396,11 @@ _ENDED = {
 def _ends(rows: pd.DataFrame) -> list[str]:
     """How members that did not get there ended: `3 after 400 epochs, the whole budget`."""
     timed = rows["status"].isin(["exhausted", "capped"])
-    counts = rows.assign(after=rows["epochs"].where(timed)).groupby(["status", "after"], dropna=False).size()
+    ends = rows.assign(after=rows["epochs"].where(timed)).groupby(["status", "after"], dropna=False)
     told = []
-    for (status, epochs), n in counts.items():
-        text = _ENDED.get(status, "{n} " + str(status))
-        told.append(text.format(n=n, epochs=style.count(None if pd.isna(epochs) else epochs)))
+    for end in stats.records(ends.size().reset_index(name="n")):
+        text = _ENDED.get(end["status"], "{n} " + str(end["status"]))
+        told.append(text.format(n=end["n"], epochs=style.count(end["after"])))
     return told
 
 

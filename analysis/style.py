@@ -132,6 +132,8 @@ def log_axis(ax: Axes, which: str, unit: str) -> None:
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     low, high = ax.get_xlim() if which == "x" else ax.get_ylim()
     decades = math.log10(high / low)
+    if which == "x" and unit == "flops":
+        decades *= 3  # labels such as 500 GFLOP are wide: as many side by side as would stand on thrice the decades
     subs = next((subs for most, subs in _SUBS if decades < most), (1.0,))
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value, unit)))

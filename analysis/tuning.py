@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from gtsearch.analysis import asked, stats, style
 from gtsearch.analysis.members import base_only
@@ -188,6 +188,8 @@ def _axes(ax: Axes, frame: pd.DataFrame, shown: pd.DataFrame, part: str) -> None
         low = heights.min() / 1.3
         ax.set_ylim(low, low * (top / low) ** (1 / share))
         style.log_axis(ax, "y", "count")
+        ax.yaxis.set_major_locator(FixedLocator([tick for tick in ax.get_yticks() if tick <= top]))
+        ax.yaxis.set_minor_locator(NullLocator())
     else:
         ax.set_ylim(0, top / share)
         ax.yaxis.set_major_locator(FixedLocator([t for t in MaxNLocator(5).tick_values(0, top) if 0 <= t <= top]))

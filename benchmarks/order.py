@@ -1,7 +1,8 @@
 """How many of the judge's probes an order of equal-cost candidates (`weak.order_by`) would have saved in recorded runs.
 
 Nothing is trained: the search of each run is told what the run recorded (members.log), once for every score, and counts
-the probes it then rests on. Where a score would have put somebody before the judge whom nobody judged, what would have
+the probes up to the first candidate that passes (all, where none does): what fresh seeds then say of a winner was
+recorded for one order alone. Where a score would have put somebody before the judge whom nobody judged, what would have
 come of it is not known, and no number is given.
 
     python benchmarks/order.py RUN [RUN ...]
@@ -38,11 +39,12 @@ class Judged:
 
 
 def replayed(spec: Spec, rows: Sequence[Row], order_by: str | None) -> tuple[Policy, Judged | None]:
-    """The search of `spec` with another order, told these rows, and what its judge took."""
+    """The search of `spec` with another order, told these rows up to the first winner, and what its judge took."""
     assert spec.weak is not None
     weak = spec.weak.model_copy(update={"order_by": order_by})
     policy = plans.policy_for(spec.model_copy(update={"weak": weak}), 1)
-    policy.tell(rows)
+    # Without its report a winner is waited for, and nobody comes before the judge after it.
+    policy.tell(row for row in rows if row["role"] != "report" or row["method"] == "scratch")
     policy.ask()
     if any(_is_probe(member) for _, member in policy.board.wanted.values()):
         return policy, None

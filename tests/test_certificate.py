@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -180,15 +181,51 @@ def test_a_withdrawn_winner_is_counted() -> None:
 
 
 def test_levels_that_were_never_reached_are_rows() -> None:
-    story = search(spec(**BIG), world(262, 262))
-    points = story.policy.findings.points
-    assert points is not None and len(points) == 9
-    point = points[0]
-    story.policy.findings.points = [type(point)(0.9, point.weak_row, None), *points]
+    oracle = world(262, 262)
+    oracle.comes_to = lambda member: 0.4
+    methods = ["transfer", "scratch", "transfer_shuffled"]
+    asked = {"weak_accuracy": [0.1, 0.3, 0.5], "seeds": 3, "target_seeds": 2, "refine": None}
+    story = search(spec(**BIG, target__methods=methods, tradeoff=asked), oracle)
+    study = story.policy.findings.study
+    assert study is not None
     trials = trials_frame(certificate.settle(story.ablation, list(story.rows.values())))
-    [unreached] = trials[trials["status"] == "unreached"].to_dict("records")
-    assert unreached["level"] == 0.9 and unreached["weak_run_id"] == point.weak_row["run_id"]
-    assert unreached["weak_flops"] == point.weak_row["train_flops"], "all it spent is charged"
+    unreached = trials[trials["status"] == "unreached"]
+    assert unreached["run_id"].is_unique and not unreached["run_id"].isin(story.rows).any()
+    weak = {p.start.weak_row["run_id"]: p.start.weak_row for p in study.points}
+    assert len(weak) == 3
+    for method in ("transfer", "transfer_shuffled"):
+        own = unreached[unreached["method"] == method]
+        assert set(own["weak_run_id"]) == set(weak) and len(own) == 3, "one a weak model, whatever its target seeds"
+    assert set(unreached["level"]) == {0.5} and set(unreached["design"]) == {"snapshots"}
+    assert not unreached["refined"].any() and set(unreached["role"]) == {"tradeoff"}
+    for row in unreached.to_dict("records"):
+        assert row["weak_flops"] == weak[row["weak_run_id"]]["train_flops"], "all it spent is charged"
+        assert row["split_seed"] == weak[row["weak_run_id"]]["split_seed"]
+
+
+def test_the_trade_off_is_told_with_its_pipelines() -> None:
+    story = search(spec(**BIG), world(262, 262))
+    study = told(story)["tradeoff"]
+    assert study["horizon_epochs"] == 205
+    # Three replicates of scratch and three levels; transfer costs 40 epochs and hardly any weak ones.
+    assert Counter(record["arm"] for record in study["pipelines"]) == {"scratch": 3, "transfer": 9}
+    assert [(level["level"], level["reached_goal"], level["pays"]) for level in study["levels"]] == [
+        (0.1, 3, True),
+        (0.3, 3, True),
+        (0.5, 3, True),
+    ]
+    assert (study["threshold"], study["interval"], study["least_total"]) == (0.1, [None, 0.1], 0.1)
+    assert study["scratch"] | {"expected_flops": 0, "expected_seconds": 0} == {
+        "reached": 3,
+        "pipelines": 3,
+        "censored": False,
+        "expected_epochs": 200,
+        "expected_flops": 0,
+        "expected_seconds": 0,
+    }
+    ratio = study["levels"][0]["expected_total_flops"] / study["scratch"]["expected_flops"]
+    assert study["levels"][0]["ratio_flops"] == pytest.approx(ratio) and 40 / 200 < ratio < 1
+    assert told(search(spec(**BIG, tradeoff=None), world(262, 262)))["tradeoff"] is None
 
 
 def test_rows_that_counted_for_nothing_are_booked_as_cancelled() -> None:

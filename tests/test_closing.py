@@ -49,6 +49,13 @@ def ratios(*values: float | None, lower_bound: bool = False) -> dict[str, Any]:
     return {key: {"value": v, "lower_bound": lower_bound} for key, v in zip(keys, values, strict=True)}
 
 
+def study(
+    threshold: float | None, interval: list[float | None], least_total: float | None, censored: bool = False
+) -> dict[str, Any]:
+    told = {"threshold": threshold, "interval": interval, "least_total": least_total}
+    return told | {"scratch": {"censored": censored}}
+
+
 GOOD: dict[str, Any] = {
     "name": "modadd",
     "title": "a + b mod 113",
@@ -73,7 +80,7 @@ GOOD: dict[str, Any] = {
         "transfer": method(10, 4.04, 3.5, 5.0),
     },
     "speedup": ratios(3.05, 1.22, 0.4),
-    "tradeoff": {"threshold": 0.3, "interval": [0.2, 0.4], "least_total": 0.4},
+    "tradeoff": study(0.3, [0.2, 0.3], 0.4),
     "variations": None,
     "warnings": [],
 }
@@ -104,7 +111,7 @@ def test_a_run_that_went_well() -> None:
         "         lowrank_random  0.99 not reached by any seed  0 of 10",
         "         transfer is 3.0 times faster than scratch · 1.2 times faster with the weak model · "
         "2.5 times slower with every search, in FLOPs",
-        "pays     from weak accuracy .30 on (95 %: .20 to .40); least total at .40",
+        "pays     from weak accuracy .30 on (95 %: cost and scratch's meet between .20 and .30); least total at .40",
         "report   runs/modadd/report.html",
     ]
 
@@ -173,6 +180,7 @@ def test_scratch_is_censored() -> None:
             methods={"transfer": method(7, 130.0, 120.0, None), "scratch": method(3, None, 300.0, None)},
             scratch_reference={"flops": None, "seconds": None, "epochs": None},
             speedup=ratios(3.0, None, 0.4, lower_bound=True),
+            tradeoff=study(0.3, [0.2, 0.3], 0.4, censored=True),
             warnings=["scratch is censored", "lr lies on the edge"],
         )
     )
@@ -181,8 +189,8 @@ def test_scratch_is_censored() -> None:
         "         scratch   0.99 reached by half the seeds or fewer  3 of 10",
         "         transfer is at least 3.0 times faster than scratch · at most 2.5 times slower with every search, "
         "in FLOPs",
-        "pays     from weak accuracy .30 on (95 %: .20 to .40), where half the seeds reach the goal and scratch does "
-        "not; least total at .40",
+        "pays     from weak accuracy .30 on (95 %: cost and scratch's meet between .20 and .30), where scratch never "
+        "reaches the goal; least total at .40",
         "warning  scratch is censored",
         "warning  lr lies on the edge",
         "report   runs/modadd/report.html",
@@ -192,17 +200,19 @@ def test_scratch_is_censored() -> None:
 @pytest.mark.parametrize(
     ("tradeoff", "text"),
     [
+        (study(None, [None, None], None), "pays     at no weak accuracy that was tried: no threshold"),
         (
-            {"threshold": None, "interval": None, "least_total": None},
-            "pays     at no weak accuracy that was tried: no threshold",
+            study(None, [0.4, None], 0.4),
+            "pays     at no weak accuracy that was tried: no threshold; least total at .40",
+        ),
+        (study(0.3, [None, 0.3], 0.4), "pays     from weak accuracy .30 on; least total at .40"),
+        (
+            study(0.3, [0.25, 0.3], None),
+            "pays     from weak accuracy .30 on (95 %: cost and scratch's meet between .25 and .30)",
         ),
         (
-            {"threshold": 0.3, "interval": None, "least_total": 0.4},
-            "pays     from weak accuracy .30 on; least total at .40",
-        ),
-        (
-            {"threshold": 0.3, "interval": [0.2, None], "least_total": None},
-            "pays     from weak accuracy .30 on (95 %: from .20)",
+            study(0.3, [None, 0.3], 0.4, censored=True),
+            "pays     from weak accuracy .30 on, where scratch never reaches the goal; least total at .40",
         ),
     ],
 )
