@@ -360,8 +360,8 @@ METHODS_KNOWN = f"(known: {', '.join(METHODS)})"
         ),
         (
             {"weak__cost": "flop"},
-            'weak.cost: must be one of params, flops, seconds, total_flops, total_seconds, not the text "flop"; did you '
-            "mean `flops`?",
+            "weak.cost: must be one of params, flops, seconds, total_flops, total_seconds, "
+            'not the text "flop"; did you mean `flops`?',
         ),
         ({"weak__handover": "gaol"}, 'weak.handover: must be one of goal, best, {epochs: N}, not the text "gaol"'),
         (

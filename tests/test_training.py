@@ -781,8 +781,9 @@ def test_a_dose_comes_with_the_accuracy_of_the_model_that_has_it(stack_size: int
 
 
 def test_doses_are_of_the_embedding_it_ends_with_and_share_their_noise() -> None:
-    outcome = train([member(0, max_epochs=40, keep=40, doses=(0.5, 1.0), dose_seed=7)], plan(goal=None))["run-0"]
-    end, half, whole = outcome.kept
+    one = member(0, max_epochs=40, keep=40, doses=(0.5, 1.0), dose_seed=7)
+    end, half, whole = train([one], plan(goal=None))["run-0"].kept
+    assert torch.equal(one.module.embedding.matrix(), end.E), "the model itself stays as it was trained"
     assert (end.dose, half.dose, whole.dose) == (None, 0.5, 1.0)
     assert torch.equal(half.E, with_noise(end.E, 0.5, generator(7)))
     assert torch.equal(whole.E, with_noise(end.E, 1.0, generator(7)))

@@ -33,7 +33,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Results]:
     plain = Story(architectures=16, seeds=4, levels=(0.1, 0.3), tradeoff_seeds=2, probes=("loss",), embedding=True)
     varied = {**vars(plain), "variations": {"slow": Variation({"target.model.width": 8}, 5.0, 2)}}
     folder = tmp_path_factory.mktemp("twins")
-    return make(folder / "plain", plain), make(folder / "varied", Story(**varied))
+    return make(folder / "plain" / "run", plain), make(folder / "varied" / "run", Story(**varied))
 
 
 @pytest.mark.parametrize("name", [name for name in catalog.FIGURES if name not in ("ablation", "sweep")])

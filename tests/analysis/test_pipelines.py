@@ -88,6 +88,7 @@ def test_endpoints_are_alike_in_bins_of_accuracy_and_compared_with_scratch_on_th
     assert found[2].scratch.spent.tolist() == [[100], [200]], "with scratch on their splits"
     _, paying = pipelines.decide(frame(records), "endpoints", "epochs")
     assert paying.ratios[2].value == pytest.approx((70 + 80 + 90) / 3 / 150)
+    assert paying.ratios[1].interval == (None, None), "one split says nothing of others"
     assert (paying.threshold, paying.crossing, paying.interval) == (None, None, (None, None))
 
 
@@ -133,6 +134,8 @@ def test_where_scratch_never_gets_there_ratios_are_upper_bounds() -> None:
     assert told["levels"][0]["upper_bound"] and told["levels"][0]["pays"]
     assert told["scratch"]["censored"] and told["scratch"]["reached"] == 0
     assert told["scratch"]["expected_epochs"] == 200, "what it spent, and it costs at least that"
+    once = pipelines.told(frame([*scratch(200, 200, **MISSED), *scratch(100, column=1), *records[3:5]]))
+    assert not once["scratch"]["censored"] and not once["levels"][0]["upper_bound"]
 
 
 # -- what a summary tells -------------------------------------------------------------------------------------
@@ -191,6 +194,8 @@ def test_designs_are_told_one_after_another_and_snapshots_decide() -> None:
     alone = pipelines.told(frame())
     for key in ("threshold", "interval", "crossing", "resolution", "least_total"):
         assert told[key] == alone[key], "doses and endpoints choose no threshold"
+    cheaper = [r | {"total_flops": 1.0} if r.get("design") == "dose" else r for r in records]
+    assert pipelines.told(frame(cheaper))["least_total"] == alone["least_total"]
     of_doses = pipelines.told(frame([r for r in records if r.get("design") != "snapshots"]))
     assert of_doses["threshold"] is of_doses["least_total"] is None
 
