@@ -342,7 +342,7 @@ def _tradeoff(summary: Json, evidence: Evidence) -> Table:
     rows = [_start(entry, start, evidence) for entry, start in _starts(study)] if study else []
     reference = style.flops(study["scratch"]["expected_flops"]) if study else style.UNKNOWN
     censored = " at least, as it was never seen to get there" if study and study["scratch"]["censored"] else ""
-    coverage = f" {study['coverage']}" if study and study["coverage"] else ""
+    coverage = f" {study['coverage'].capitalize()}." if study and study["coverage"] else ""
     return Table(
         "Weak accuracy against what the target costs",
         [

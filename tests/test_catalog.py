@@ -13,6 +13,7 @@ from gtsearch.methods.base import Method
 from gtsearch.models.base import Sizes
 from gtsearch.optimizers.base import Optimizer
 from gtsearch.probes.base import Probe
+from gtsearch.scores import Score
 from gtsearch.tasks.base import Task
 
 ENTRIES = [(kind, name) for kind, menu in catalog.MENUS.items() for name in menu]
@@ -32,6 +33,7 @@ def test_entries_are_of_their_kind() -> None:
         ("probe", Probe),
     ):
         assert all(issubclass(catalog.load(kind, name), base) for name in catalog.MENUS[kind])
+    assert all(isinstance(catalog.load("score", name), Score) for name in catalog.SCORES)
     for name in catalog.FIGURES:
         figure = catalog.load("figure", name)
         assert callable(figure.table) and callable(figure.draw)

@@ -262,6 +262,13 @@ def test_reproduction_has_a_row_for_each_figure_of_the_paper(call: Call, tmp_pat
     assert code == 2 and "is not a run folder" in err
 
 
+def test_breakeven_wants_runs_that_measured_it(call: Call, tmp_path: Path) -> None:
+    code, out, error = call("breakeven", str(finished(tmp_path / "tiny")))
+    assert (code, out) == (2, "") and "measured no trade-off; leave it out" in error
+    code, _, error = call("breakeven", str(tmp_path))
+    assert code == 2 and "is not a run folder" in error
+
+
 # -- export -------------------------------------------------------------------------------------------------
 
 

@@ -72,7 +72,7 @@ def reachable(start: str) -> set[str]:
         seen.add(module)
         todo += imports(module)
         if module == "gtsearch.catalog":
-            todo += menu("task", "model", "method", "optimizer", "loss", "probe")
+            todo += menu("task", "model", "method", "optimizer", "loss", "probe", "score")
     return seen
 
 

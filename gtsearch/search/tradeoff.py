@@ -90,6 +90,8 @@ def _record_of(point: Point) -> dict[str, Any]:
     known = {name: getattr(start, name) for name in ("design", "replicate", "level", "refined", "dose")}
     known |= {"arm": "shuffled" if start.method == SHUFFLED else "transfer", "column": point.column}
     known |= {"weak_run_id": start.weak_row["run_id"], "architecture": start.weak_row["architecture"]}
+    if point.row is not None and start.embedding is not None:
+        known["weak_accuracy"] = start.embedding.accuracy  # of the weak model, not of what a growth chain made of it
     return _record(point.row, start.weak_row) | known
 
 
@@ -284,7 +286,7 @@ class Tradeoff:
             return config
         seed = derive_seed(self.spec.seed, "tradeoff", "retune", "target")
         members = [
-            self.target.member("transfer", tried, "search", seed, grown[0], "tradeoff", (study.horizon, _HORIZON))
+            self.target.member("transfer", tried, "probe", seed, grown[0], "tradeoff", (study.horizon, _HORIZON))
             for tried in self.target.first_configs("transfer", self.asked.retune, also=config)
         ]
         labelled = [replace(member, design="snapshots", level=level, refined=refined) for member in members]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from gtsearch.analysis import breakeven, pipelines, report, stats
 from gtsearch.analysis.breakeven import FLOPS
+from gtsearch.errors import ResultsError
 from gtsearch.results import Results, pricing_frame, trials_frame
 from tests.analysis.study_kit import MISSED, STUDY, endpoint, pipeline, scratch, snapshot, unreached
 from tests.analysis.synthetic import Story, make
@@ -308,3 +310,53 @@ def test_nothing_to_draw_is_said_in_words(records: list[dict[str, Any]], reason:
 def test_a_run_without_a_study_has_an_empty_table(folder: Path) -> None:
     table = breakeven.table(breakeven.gather(make(folder, Story(levels=()))))
     assert table.empty and "the experiment asks for none" in str(breakeven.nothing(table))
+
+
+# -- several tasks ----------------------------------------------------------------------------------------------
+
+
+def titled(results: Results, title: str) -> Results:
+    return replace(results, summary={**results.summary, "title": title})
+
+
+def test_several_runs_are_a_panel_each_and_share_nothing(whole: Results) -> None:
+    runs = [titled(whole, "a + b"), titled(whole, "a * b")]
+    table = breakeven.across(runs)
+    assert [panel["task"] for panel in breakeven.tasks(table)] == ["a + b", "a * b"]
+    one = breakeven.table(breakeven.gather(whole)).drop(columns="task")
+    for title in ("a + b", "a * b"):
+        own = table[table["task"] == title].drop(columns="task").reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, one)
+
+
+def test_runs_of_one_task_are_told_apart_by_their_folders(whole: Results) -> None:
+    other = replace(whole, folder=whole.folder.parent / "again")
+    assert [panel["task"] for panel in breakeven.tasks(breakeven.across([whole, other]))] == [
+        f"{whole.summary['title']} ({name})" for name in ("run", "again")
+    ]
+
+
+def test_the_answers_in_a_table_are_those_of_the_summaries(whole: Results) -> None:
+    head, _, row, never = breakeven.as_markdown([whole, titled(censored(whole), "a - b")]).splitlines()
+    study = whole.summary["tradeoff"]
+    cells = dict(zip(*([cell.strip() for cell in line.strip("|").split("|")] for line in (head, row)), strict=True))
+    assert cells["task"] == whole.summary["title"] and cells["replicates"] == "5 x 1"
+    assert cells["pays from weak accuracy"] == f"{study['threshold']:.3f}"
+    assert cells["by point estimates from"] == f"{study['crossing']:.3f}"
+    assert "| no threshold |" in never and "at most" in never and "0 of 5" in never
+
+
+def censored(results: Results) -> Results:
+    """The same study where scratch never got there and nothing pays."""
+    study = results.summary["tradeoff"]
+    levels = [level | {"upper_bound": True} for level in study["levels"]]
+    scratch = study["scratch"] | {"reached": 0, "censored": True}
+    changed = study | {"levels": levels, "scratch": scratch, "threshold": None, "interval": [None, None]}
+    return replace(results, summary={**results.summary, "tradeoff": changed})
+
+
+@pytest.mark.parametrize("ask", [breakeven.across, breakeven.as_markdown])
+def test_a_run_without_a_study_is_refused_by_name(whole: Results, ask: Any) -> None:
+    without = replace(whole, summary={**whole.summary, "tradeoff": None})
+    with pytest.raises(ResultsError, match="run measured no trade-off; leave it out"):
+        ask([whole, without])

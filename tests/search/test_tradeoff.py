@@ -358,7 +358,7 @@ def test_each_level_can_have_a_config_of_its_own_chosen_on_a_seed_that_nothing_i
     retuned.target = target
     story = search(asking(retune=5, refine=None), retuned)
     study = study_of(story)
-    tried = [row for row in story.needed.values() if row["role"] == "search" and row["level"] is not None]
+    tried = [row for row in story.needed.values() if row["role"] == "probe" and row["level"] is not None]
     assert len(tried) == 15 and {row["purpose"] for row in tried} == {"tradeoff"}, "booked with the study"
     chosen = {}
     for level in (0.1, 0.3, 0.5):
@@ -396,7 +396,7 @@ def test_the_searchs_config_serves_where_retuning_chooses_none(why: str) -> None
     story = search(experiment, story_world)
     chosen = story.policy.findings.chosen
     assert chosen is not None
-    tried = [row for row in story.needed.values() if row["role"] == "search" and row["level"] is not None]
+    tried = [row for row in story.needed.values() if row["role"] == "probe" and row["level"] is not None]
     assert {row["level"] for row in tried} == ({0.1, 0.3, 0.5} if why.startswith("no") else {0.1})
     configs = [p.row["hyperparameters"] for p in study_of(story).points if p.row and p.start.level != 0.1]
     assert configs == [dict(chosen.tuned.config)] * 8
