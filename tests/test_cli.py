@@ -59,6 +59,7 @@ def finished(folder: Path, **weak: Any) -> Path:
         "name": folder.name,
         "weak": {"pays": winner, "clears": winner} | weak,
         "speedup": {"target": {"value": 3.05, "lower_bound": False}},
+        "tradeoff": None,
         "methods": {"transfer": {"config": {"lr": 0.005, "weight_decay": 3.0, "embedding_scale": 2.345678}}},
     }
     results.write_text(folder / "spec.yaml", "name: tiny\n")

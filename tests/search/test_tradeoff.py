@@ -351,7 +351,7 @@ def test_each_level_can_have_a_config_of_its_own_chosen_on_a_seed_that_nothing_i
     answer = retuned.target
 
     def target(member: Member, source: Member | None) -> int | None:
-        if member.role == "search" and member.level is not None and member.embedding is not None:
+        if member.role == "probe" and member.level is not None and member.embedding is not None:
             return 5 * (1 + int(30 * chance(member.config_id, member.embedding.accuracy)))
         return answer(member, source)
 
@@ -389,7 +389,7 @@ def test_the_searchs_config_serves_where_retuning_chooses_none(why: str) -> None
     answer = story_world.target
 
     def target(member: Member, source: Member | None) -> int | None:
-        tuning = member.role == "search" and member.level is not None
+        tuning = member.role == "probe" and member.level is not None
         return None if tuning and why.startswith("no") else answer(member, source)
 
     story_world.target = target
