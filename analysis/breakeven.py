@@ -6,6 +6,7 @@ panel a design, because accuracy, training time and norm move together along one
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from gtsearch.analysis import pipelines, stats, style
+from gtsearch.analysis import devices, pipelines, stats, style
 from gtsearch.analysis.stats import floats
 from gtsearch.errors import ResultsError
 from gtsearch.results import Results
@@ -24,8 +25,9 @@ TITLE = "From which weak accuracy on does the transfer pay?"
 CAPTION = (
     "Expected cost of a pipeline over scratch's: all that was spent, weak seeds that never came there and targets that "
     "failed included, over how many got there. Below 1 the transfer pays. Each dot is one pipeline, filled if the "
-    "target got to its goal; the line joins the expected costs, the band is their 95 % interval over replicates (a "
-    "split with its weak seed). Under the axis, k of n pipelines that get there. Grey crosses: the best embeddings, "
+    "target got to its goal; the thick line joins the expected costs in training FLOPs, the band is their 95 % "
+    "interval over replicates (a split with its weak seed). Thin dashed lines: the same in claimed seconds of a device, "
+    "epochs times what one takes there alone (`gtsearch price`), drawn without interval. Under the axis, k of n pipelines that get there. Grey crosses: the best embeddings, "
     "rows shuffled. Snapshots are of one config as it trains; endpoints of many architectures and weight decays, "
     "in bins of accuracy; doses of a finished embedding that is mixed with noise."
 )
@@ -36,7 +38,7 @@ COLUMNS: dict[str, str] = {
     "task": "string",  # as it is titled; runs of one task are told apart by their folders
     "kind": "string",  # `start`, or `pipeline`
     "design": "string",
-    "unit": "string",  # FLOPS, or the device whose seconds are counted
+    "unit": "string",  # FLOPS, or the device whose seconds are counted, with its host where several have that device
     "arm": "string",  # of pipelines: `transfer` or `shuffled`
     "level": "Float64",
     "refined": "boolean",
@@ -57,32 +59,44 @@ _NAMES = {
     "endpoints": "endpoints of many architectures",
     "dose": "doses of noise",
 }
+_SECONDS = "seconds:"
+_LEGEND = 40  # characters a line
 _DASHES: tuple[Any, ...] = ((None, None), (4, 2), (1, 1.5), (6, 2, 1, 2), (3, 1, 1, 1, 1, 1))
 _DIMMEST, _TALLEST = 0.03, 30.0  # ratios beyond these stand at the edge
 
 
-def gather(results: Results) -> pd.DataFrame:
+def gather(results: Results, priced: pd.DataFrame | None = None) -> pd.DataFrame:
     """The pipelines of the study with the task's title; a column `seconds:<device>` for every device that the run was
-    priced on."""
+    priced on. `priced`: as of `claimed_seconds`."""
     study = results.summary["tradeoff"]
     frame = pipelines.frame(study["pipelines"] if study else [])
-    return frame.assign(task=results.summary["title"], **claimed_seconds(frame, results.pricing, results.trials))
+    seconds = claimed_seconds(frame, results.pricing, results.trials, priced)
+    return frame.assign(task=results.summary["title"], **seconds)
 
 
-def claimed_seconds(frame: pd.DataFrame, pricing: pd.DataFrame, trials: pd.DataFrame) -> dict[str, pd.Series]:
+def claimed_seconds(
+    frame: pd.DataFrame, pricing: pd.DataFrame, trials: pd.DataFrame, priced: pd.DataFrame | None = None
+) -> dict[str, pd.Series]:
     """What each pipeline takes on each priced device, in seconds [pipelines]: epochs times the price of one; null where
-    its weak architecture or its method has no price there."""
+    its weak architecture or its method has no price there.
+
+    Args:
+        priced: device and host of all prices that are shown beside each other, where those are more than `pricing`: a
+            device that several hosts have is named with its host.
+    """
+    places = (pricing if priced is None else priced)[["device", "host"]].assign(run="")
     method = frame["arm"].map({"transfer": "transfer", "scratch": "scratch", "shuffled": "transfer_shuffled"})
     target = trials.loc[trials["run_id"].isin(frame["run_id"]), "architecture"]
     label = target.iloc[0] if len(target) else None
     found = {}
-    for device, rows in pricing.groupby("device", sort=True):
+    for (device, host), rows in pricing.groupby(["device", "host"], sort=True):
         price = {(r["architecture"], r["method"]): r["ms_per_epoch"] / 1e3 for r in stats.records(rows)}
         of_weak = frame["architecture"].map(lambda name, price=price: price.get((name, "weak"))).astype("Float64")
         of_target = method.map(lambda name, price=price: price.get((label, name))).astype("Float64")
         weak = (frame["weak_epochs"] * of_weak).mask(frame["arm"] == "scratch", 0.0)
         ran = (frame["target_epochs"] * of_target).mask(frame["run_id"].isna() & of_target.notna(), 0.0)
-        found[f"seconds:{device}"] = (weak + ran).astype("Float64")
+        name = devices.place("", str(device), str(host), places)
+        found[f"{_SECONDS}{name}"] = (weak + ran).astype("Float64")
     return found
 
 
@@ -93,13 +107,15 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
         frame: pipelines (`pipelines.COLUMNS`) with their `task`, and `seconds:<device>` columns.
     """
     units = {FLOPS: "total_flops"} | {
-        name.removeprefix("seconds:"): name for name in map(str, frame.columns) if name.startswith("seconds:")
+        name.removeprefix(_SECONDS): name for name in map(str, frame.columns) if name.startswith(_SECONDS)
     }
     rows: list[dict[str, Any]] = []
     for task, own in frame.groupby("task", sort=False):
         for unit, column in units.items():
             priced = own.assign(total_priced=own[column])
             priced = priced[priced["total_priced"].notna()]
+            if unit != FLOPS and not {"transfer", "scratch"} <= set(priced["arm"]):
+                continue  # a price that is missing is not a device on which nothing pays
             for design in pipelines.DESIGNS:
                 rows += [{"task": task} | row for row in _of_design(priced, design, unit)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
@@ -149,14 +165,30 @@ def across(runs: Sequence[Results]) -> pd.DataFrame:
     Raises:
         ResultsError: a run measured no trade-off.
     """
-    titles = [run.summary["title"] for run in runs]
+    priced = pd.concat([run.pricing for run in runs], ignore_index=True)
     frames = []
-    for run, title in zip(runs, titles, strict=True):
+    for run, name in zip(runs, _names(runs), strict=True):
         if not run.summary["tradeoff"]:
-            raise ResultsError(f"{run.folder} measured no trade-off; leave it out, or run it with a `tradeoff`")
-        name = title if titles.count(title) == 1 else f"{title} ({run.folder.name})"
-        frames.append(gather(run).assign(task=name))
+            raise ResultsError(_without_study(run))
+        frames.append(gather(run, priced).assign(task=name))
     return table(pd.concat(frames, ignore_index=True))
+
+
+def _names(runs: Sequence[Results]) -> list[str]:
+    """The task of each run, with the folder where several have the same, and its path where those are called alike."""
+    titles = [run.summary["title"] for run in runs]
+    folders = [run.folder.name for run in runs]
+    told = zip(runs, titles, folders, strict=True)
+    return [
+        title if titles.count(title) == 1 else f"{title} ({folder if folders.count(folder) == 1 else run.folder})"
+        for run, title, folder in told
+    ]
+
+
+def _without_study(run: Results) -> str:
+    if run.notes:
+        return f"{run.folder} has no trade-off to show; leave it out, or look at what there is: gtsearch report {run.folder}"
+    return f"{run.folder} measured no trade-off; leave it out, or run it with a `tradeoff`"
 
 
 def tasks(frame: pd.DataFrame) -> Sequence[Mapping[str, Any]]:
@@ -165,28 +197,56 @@ def tasks(frame: pd.DataFrame) -> Sequence[Mapping[str, Any]]:
 
 
 def as_markdown(runs: Sequence[Results]) -> str:
-    """The answer of each run in a row: the paying threshold, what is known of it, and scratch beside it."""
+    """The answer of each run in a row: the paying threshold in FLOPs, what is known of it, scratch beside it, and the
+    threshold in seconds of every device that one of them was priced on.
+
+    Raises:
+        ResultsError: a run measured no trade-off.
+    """
+    starts = across(runs)
+    starts = starts[(starts["kind"] == "start") & (starts["design"] == "snapshots")]
+    priced = [unit for unit in dict.fromkeys(starts["unit"]) if unit != FLOPS]
     head = (
         "task",
         "replicates",
         "scratch gets there",
-        "pays from weak accuracy",
+        "pays from weak accuracy, in FLOPs",
         "meets scratch's cost between (95 %)",
         "by point estimates from",
-        "known within",
-        "least cost over scratch's",
+        "grid gap at the crossing",
+        "least cost over scratch's, in FLOPs",
         "at weak accuracy",
+        *(f"in seconds on {device}" for device in priced),
     )
-    rows = [_answer(run) for run in runs]
+    rows = [
+        [name, *_answer(run.summary["tradeoff"]), *(_in_seconds(starts, name, device) for device in priced)]
+        for run, name in zip(runs, _names(runs), strict=True)
+    ]
     lines = [" | ".join(cells) for cells in (head, ["---"] * len(head), *rows)]
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def _answer(run: Results) -> list[str]:
-    study = run.summary["tradeoff"]
-    if not study:
-        raise ResultsError(f"{run.folder} measured no trade-off; leave it out, or run it with a `tradeoff`")
+def _in_seconds(starts: pd.DataFrame, task: str, device: str) -> str:
+    """From which weak accuracy on a task's transfer pays in a device's seconds; a dash where it was not priced."""
+    own = starts[(starts["task"] == task) & (starts["unit"] == device)]
+    if own.empty:
+        return style.UNKNOWN
+    threshold = own["threshold"].iloc[0]
+    return "no threshold" if pd.isna(threshold) else f"from {_onset(threshold, own['accuracy'].min())}"
+
+
+def _onset(threshold: float | None, least: float | None) -> str:
+    """The accuracy from which on it pays; where none below was measured, it may lie anywhere below."""
+    if threshold is None or least is None or threshold > least:
+        return style.accuracy(threshold)
+    return f"at or below {style.accuracy(threshold)}, the least tried"
+
+
+def _answer(study: Mapping[str, Any]) -> list[str]:
+    """What a summary's study says in FLOPs, from the replicates on."""
     low, high = study["interval"]
+    known = [one["weak_accuracy"] for one in study["levels"] if one["design"] == "snapshots"]
+    tried = min((accuracy for accuracy in known if accuracy is not None), default=None)
     snapshots = [level for level in study["levels"] if level["design"] == "snapshots" and level["ratio_flops"]]
     least = min(snapshots, key=lambda level: level["ratio_flops"], default=None)
     ratio = style.UNKNOWN
@@ -194,13 +254,12 @@ def _answer(run: Results) -> list[str]:
         ratio = style.spread(least["ratio_flops"], least["interval_flops"], "")
         ratio = f"at most {ratio}" if least["upper_bound"] else ratio
     return [
-        run.summary["title"],
         f"{study['replicates']} x {study['target_seeds']}",
         style.k_of_n(study["scratch"]["reached"], study["scratch"]["pipelines"]),
-        "no threshold" if study["threshold"] is None else style.accuracy(study["threshold"]),
+        "no threshold" if study["threshold"] is None else _onset(study["threshold"], tried),
         f"{'below all measured' if low is None else style.accuracy(low)} and "
         f"{'beyond all measured' if high is None else style.accuracy(high)}",
-        style.accuracy(study["crossing"]),
+        _onset(study["crossing"], tried),
         style.accuracy(study["resolution"]),
         ratio,
         style.accuracy(least["weak_accuracy"] if least else None),
@@ -218,7 +277,7 @@ def panels(frame: pd.DataFrame) -> Sequence[Mapping[str, Any]]:
 
 def size(frame: pd.DataFrame) -> tuple[float, float]:
     """Inches of one panel, between its axes."""
-    return 4.4, 3.2
+    return 3.0, 3.0  # three stand beside each other on a page that is 1280 pixels wide, and are not made smaller
 
 
 def nothing(frame: pd.DataFrame) -> str | None:
@@ -246,7 +305,7 @@ def draw(frame: pd.DataFrame, ax: Axes, design: str = "snapshots", task: str | N
             x, y = floats(line["accuracy"]), np.clip(floats(line["ratio"]), _DIMMEST, _TALLEST)
             (drawn,) = ax.plot(x, y, color=shade if unit == FLOPS else style.INK, lw=2.2 if unit == FLOPS else 1.3)
             drawn.set_dashes([] if dashes[0] is None else dashes)
-            drawn.set_label(unit if unit == FLOPS else f"seconds, {unit}")
+            drawn.set_label(FLOPS if unit == FLOPS else _told(unit, line, design))
             handles.append(drawn)
     _band(ax, starts, shade)
     for refined, face, label in ((False, shade, ""), (True, "white", "added to find the jump")):
@@ -264,6 +323,13 @@ def draw(frame: pd.DataFrame, ax: Axes, design: str = "snapshots", task: str | N
         _threshold(ax, starts)
     ax.set_title(task or _NAMES[design], fontsize="medium")
     ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.09), ncols=2, borderaxespad=0, frameon=False)
+
+
+def _told(device: str, starts: pd.DataFrame, design: str) -> str:
+    """A device's line in the legend; of snapshots, with the threshold in its seconds."""
+    threshold = starts["threshold"].iloc[0]
+    pays = "" if design != "snapshots" else ": no threshold" if pd.isna(threshold) else f": from {threshold:.3f}"
+    return textwrap.fill(f"seconds, {device}{pays}", _LEGEND)
 
 
 def _dots(ax: Axes, dots: pd.DataFrame, shade: str) -> None:
@@ -315,6 +381,7 @@ def _threshold(ax: Axes, starts: pd.DataFrame) -> None:
         left, right = ax.get_xlim()
         beyond = float(threshold) > (left + right) / 2
         where = ax.get_xaxis_transform()
-        text = f" pays from {float(threshold):.3f} on "
+        least = ",\n the least tried " if threshold <= starts["accuracy"].min() else ""
+        text = f" pays from {float(threshold):.3f} on ({FLOPS}) {least}"
         note = ax.text(float(threshold), 0.975, text, transform=where, ha="right" if beyond else "left", va="top")
     style.halo(note)

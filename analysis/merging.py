@@ -34,10 +34,7 @@ def refuse_incomparable(runs: Sequence[Results]) -> None:
     """
     if not runs:
         raise ResultsError("there is no run to report; name at least one run folder")
-    folders = [run.folder.resolve() for run in runs]
-    for run, folder in zip(runs, folders, strict=True):
-        if folders.count(folder) > 1:
-            raise ResultsError(f"the run {run.folder} is named twice; name each run folder once")
+    refuse_twice(runs)
     first = dict(_leaves(asked.experiment(runs[0])))
     for other in runs[1:]:
         theirs = dict(_leaves(asked.experiment(other)))
@@ -47,6 +44,18 @@ def refuse_incomparable(runs: Sequence[Results]) -> None:
                     f"{runs[0].folder} and {other.folder} ask different questions: {path} is {first.get(path)} in "
                     f"one and {theirs.get(path)} in the other; report them apart"
                 )
+
+
+def refuse_twice(runs: Sequence[Results]) -> None:
+    """Refuses the same folder twice: what is one run must not look like two.
+
+    Raises:
+        ResultsError: one is named twice, by whatever path.
+    """
+    folders = [run.folder.resolve() for run in runs]
+    for run, folder in zip(runs, folders, strict=True):
+        if folders.count(folder) > 1:
+            raise ResultsError(f"the run {run.folder} is named twice; name each run folder once")
 
 
 def _leaves(part: Any, path: str = "") -> Iterator[tuple[str, Any]]:

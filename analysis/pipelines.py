@@ -147,15 +147,20 @@ def told(pipelines: pd.DataFrame) -> dict[str, Any]:
         interval: of the accuracy at which cost and scratch's meet; a bound of None lies beyond what was measured.
         crossing: like threshold, by the point estimates alone. resolution: how far below it the next lower one lies.
         least_total: the level asked for whose expected total is the least.
+        screening: what the weak models that come to the threshold (or crossing) do at the lowest accuracy measured:
+            where they carry the target from there already, accuracy tells good ones from bad ones, and training them on
+            to it adds nothing. None: there is no threshold, or it is the lowest.
         replicates, target_seeds; coverage: what is known of intervals of so few replicates, where it is not 95 %.
         scratch: reached, pipelines, expected cost a unit (its restricted mean where `censored`: none got there).
         levels: a record a start of any design, by design and accuracy.
     """
     levels, threshold = [], Paying([], None, (None, None), None, None)
+    snapshots_found: list[Start] = []
     for design in dict.fromkeys(pipelines["design"].dropna()):
         found, paying = decide(pipelines, design, "flops")
         levels += [_told(start, ratio) for start, ratio in zip(found, paying.ratios, strict=True)]
-        threshold = paying if design == "snapshots" else threshold
+        if design == "snapshots":
+            threshold, snapshots_found = paying, found
     snapshots = [level for level in levels if level["design"] == "snapshots" and level["ratio_flops"] is not None]
     scratch = pipelines[pipelines["arm"] == "scratch"]
     replicates = int(scratch["replicate"].nunique())
@@ -165,6 +170,7 @@ def told(pipelines: pd.DataFrame) -> dict[str, Any]:
         "crossing": threshold.crossing,
         "resolution": threshold.resolution,
         "least_total": min(snapshots, key=lambda level: level["ratio_flops"])["level"] if snapshots else None,
+        "screening": _screening(snapshots_found, threshold.threshold or threshold.crossing),
         "replicates": replicates,
         "target_seeds": int(scratch["column"].nunique()),
         "coverage": stats.coverage_note(replicates),
@@ -175,6 +181,24 @@ def told(pipelines: pd.DataFrame) -> dict[str, Any]:
             **{f"expected_{unit}": expected(scratch, unit) for unit in UNITS},
         },
         "levels": levels,
+    }
+
+
+def _screening(found: list[Start], accuracy: float | None) -> dict[str, Any] | None:
+    """What the weak models that come to `accuracy` do at the lowest that was measured."""
+    measured = [start for start in found if start.accuracy is not None]
+    there = next((start for start in measured if start.accuracy == accuracy), None)
+    if there is None or there is measured[0]:
+        return None
+    came = there.rows.loc[there.rows["weak_accuracy"].notna(), "replicate"].unique()
+    lowest = measured[0].rows[measured[0].rows["replicate"].isin(came)]
+    return {
+        "accuracy": accuracy,
+        "came": there.came,
+        "weak_runs": there.weak_runs,
+        "lowest": measured[0].accuracy,
+        "lowest_reached": int(lowest["reached"].sum()),
+        "lowest_pipelines": len(lowest),
     }
 
 

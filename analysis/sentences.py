@@ -71,7 +71,7 @@ def answer(summary: Json) -> dict[str, str]:
             else "is the cheapest weak model seen to pay",
             "evidence": f"{style.count(pays['params'])} parameters. Its embedding takes the target to its goal on "
             f"{style.k_of_n(k, n)} fresh pipelines ({_AT_95}: {style.rate_interval(pays['pipelines_interval'])})"
-            f"{seeds}{_saving(pays)}",
+            f"{seeds}{_saving(pays, summary['cost'])}",
         }
     if not screened and summary["judge"] == "none" and clears is not None:
         return _unjudged(summary)
@@ -179,9 +179,11 @@ def _fastest(methods: Json) -> dict[str, str]:
     }
 
 
-def _saving(pays: Json) -> str:
-    saving = pays.get("saving")
-    return "" if saving is None else f" All in all {style.percent(saving)} less than scratch, the weak model included."
+def _saving(pays: Json, cost: str) -> str:
+    saving, unit = pays.get("saving"), "seconds" if "seconds" in cost else "FLOPs"
+    if saving is None:
+        return ""
+    return f" All in all {style.percent(saving)} fewer {unit} than scratch, the weak model's included."
 
 
 def facts(results: Results) -> list[tuple[str, str]]:
@@ -238,8 +240,35 @@ def threshold(summary: Json) -> tuple[str, str]:
     if paying_from is None:
         paying = [f"{entry['level']:g}" for entry in snapshots(study) if entry["pays"]]
         where = f"; of the levels tried, {', '.join(paying)} pay, but not all above" if paying else ""
-        return "pays from", f"no threshold{where}{at_least}"
-    return "pays from", f"weak accuracy {style.accuracy(paying_from)} on{_threshold_interval(study)}{at_least}"
+        return "pays from", f"no threshold, in FLOPs{where}{at_least}{_crossing(study)}{_screening(study)}"
+    tried = "at most " if least_tried(study) else ""
+    paying_text = f"weak accuracy {tried}{style.accuracy(paying_from)} on, in FLOPs{_threshold_interval(study)}"
+    return "pays from", f"{paying_text}{at_least}{_screening(study)}"
+
+
+def _crossing(study: Json) -> str:
+    """From where on the point estimates alone are below scratch's; empty where they never are."""
+    if study["crossing"] is None:
+        return ""
+    return f"; by point estimates alone from {style.accuracy(study['crossing'])} on"
+
+
+def least_tried(study: Json) -> bool:
+    """Whether the threshold is the lowest accuracy that was measured: then it may lie anywhere below."""
+    measured = [entry["weak_accuracy"] for entry in snapshots(study) if entry["weak_accuracy"] is not None]
+    return study["threshold"] is not None and study["threshold"] <= min(measured)
+
+
+def _screening(study: Json) -> str:
+    """Whether the weak models that come to the threshold carry the target before they come there."""
+    seen = study["screening"]
+    if seen is None:
+        return ""
+    came = style.k_of_n(seen["came"], seen["weak_runs"])
+    already = style.k_of_n(seen["lowest_reached"], seen["lowest_pipelines"])
+    return f"; {came} weak models come to {style.accuracy(seen['accuracy'])}, and the same ones, stopped at " + (
+        f"{style.accuracy(seen['lowest'])}, carry the target in {already} pipelines"
+    )
 
 
 def snapshots(study: Json) -> list[Json]:
@@ -358,10 +387,13 @@ def headline(summary: Json) -> list[Tile]:
 def _threshold_tile(study: Json) -> Tile:
     paying_from = study["threshold"]
     if paying_from is None:
-        return Tile("no threshold", "no weak accuracy that was tried pays together with all above it")
+        counted = "no weak accuracy that was tried surely pays, in FLOPs, together with all above it"
+        return Tile("no threshold", counted, _crossing(study).removeprefix("; "))
     low, high = study["interval"]
     known = "" if low is None or high is None else f"{_AT_95}: {style.accuracy(low)} to {style.accuracy(high)}"
-    return Tile(style.accuracy(paying_from), "weak accuracy, from which on the transfer pays", known)
+    text = f"<=\N{NO-BREAK SPACE}{style.accuracy(paying_from)}" if least_tried(study) else style.accuracy(paying_from)
+    counted = "weak accuracy, from which on the transfer pays in FLOPs"
+    return Tile(text, counted + (": the least that was tried" if least_tried(study) else ""), known)
 
 
 def censored(results: Results) -> dict[str, str]:
@@ -380,7 +412,8 @@ def censored(results: Results) -> dict[str, str]:
     study = trials[(trials["role"] == "tradeoff") & (trials["stage"] == "target") & (trials["status"] != "cancelled")]
     missed = study[study["status"] != "cleared"]
     if len(missed):
-        told["trade-off"] = f"{style.k_of_n(len(missed), len(study))} targets, {', '.join(_ends(missed))}"
+        ends = ", ".join(_ends(missed, {"capped": "{n} at scratch's horizon, {epochs} epochs: misses, tried again"}))
+        told["trade-off"] = f"{style.k_of_n(len(missed), len(study))} pipelines, {ends}"
     return told
 
 
@@ -393,13 +426,13 @@ _ENDED = {
 }
 
 
-def _ends(rows: pd.DataFrame) -> list[str]:
-    """How members that did not get there ended: `3 after 400 epochs, the whole budget`."""
+def _ends(rows: pd.DataFrame, other: Mapping[str, str] | None = None) -> list[str]:
+    """How members that did not get there ended: `3 after 400 epochs, the whole budget`. `other`: words for an end."""
     timed = rows["status"].isin(["exhausted", "capped"])
     ends = rows.assign(after=rows["epochs"].where(timed)).groupby(["status", "after"], dropna=False)
     told = []
     for end in stats.records(ends.size().reset_index(name="n")):
-        text = _ENDED.get(end["status"], "{n} " + str(end["status"]))
+        text = {**_ENDED, **(other or {})}.get(end["status"], "{n} " + str(end["status"]))
         told.append(text.format(n=end["n"], epochs=style.count(end["after"])))
     return told
 

@@ -343,25 +343,28 @@ def _tradeoff(summary: Json, evidence: Evidence) -> Table:
     reference = style.flops(study["scratch"]["expected_flops"]) if study else style.UNKNOWN
     censored = " at least, as it was never seen to get there" if study and study["scratch"]["censored"] else ""
     coverage = f" {study['coverage'].capitalize()}." if study and study["coverage"] else ""
+    horizon = f" ({study['horizon_epochs']} epochs, the longest that any of its seeds took)" if study else ""
     return Table(
         "Weak accuracy against what the target costs",
         [
             "design",
             "asked for",
             "measured",
-            "weak seeds there",
-            "targets there",
-            "target",
-            "weak + target",
+            "weak models there",
+            "pipelines there",
+            "target, s",
+            "weak + target, s",
             "with restarts, FLOPs",
-            "over scratch",
+            "over scratch, FLOPs",
             "95 %",
             "pays",
         ],
         rows,
         "Medians over all pipelines, a miss being infinite (a dash: no finite median), in training seconds. With "
-        f"restarts: all that all pipelines spent over how many got there; over scratch's, {reference}{censored}. Pays: "
-        f"that ratio is below 1 with its whole interval.{coverage}",
+        "restarts: all that all pipelines spent, weak models that never came there and targets that were not there at "
+        f"scratch's horizon{horizon} included, over how many got there; over scratch's, {reference}{censored}. Pays: "
+        "that ratio is below 1 with its whole interval. Refined levels were chosen by the same data that they are then "
+        f"judged by.{coverage}",
         words=(0, 10),
         folded=len(rows) > _LONG,
     )

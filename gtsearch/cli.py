@@ -20,6 +20,7 @@ import typer
 from gtsearch.errors import GtsearchError
 
 if TYPE_CHECKING:
+    from gtsearch.results import Results
     from gtsearch.spec import Spec
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -170,7 +171,7 @@ def check(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, of whatever state.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The page; default: RUN/report.html, of several report.html."),
@@ -178,22 +179,19 @@ def report(
 ) -> None:
     """Make a report, of one run or several.
 
-    Of one finished run: its report.html again. Of several, of one machine or many: one page for all, with seconds by
-    device as `gtsearch price` measured them. Runs of different questions are refused: what may differ is the name, the
-    seeds and how many of them the report and the trade-off have, and resources.
+    Of one run: its report.html again. Of several, of one machine or many: one page for all, with seconds by device as
+    `gtsearch price` measured them. Runs of different questions are refused: what may differ is the name, the seeds and
+    how many of them the report and the trade-off have, and resources. Of a run that is half done, damaged or older,
+    whatever can be shown is shown, and the page says what is missing.
 
     \b
     Examples:
       gtsearch report runs/modadd-20260131-101500
       gtsearch report runs/laptop runs/server --out both.html
     """
-    from gtsearch import salvage
     from gtsearch.analysis import report as pages
 
-    loaded = [salvage.look(run) for run in runs]
-    for read in loaded:
-        for note in read.notes:
-            _complain(note if str(read.folder) in note else f"{read.folder}: {note}")
+    loaded = _look(runs)
     if len(loaded) == 1 and out is None:
         page = pages.write_report(loaded[0])
     else:
@@ -299,10 +297,14 @@ def predictors(
     Example:
       gtsearch predictors runs/modadd runs/modmul --out predictors.md
     """
+    from gtsearch.analysis.merging import refuse_twice
     from gtsearch.analysis.predictors import markdown
-    from gtsearch.results import load_results, write_text
+    from gtsearch.results import write_text
+    from gtsearch.salvage import whole
 
-    lines = markdown([load_results(run) for run in runs])
+    loaded = [whole(run) for run in runs]
+    refuse_twice(loaded)
+    lines = markdown(loaded)
     if out is None:
         _say(lines)
     else:
@@ -312,7 +314,7 @@ def predictors(
 
 @app.command()
 def breakeven(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs, of any tasks.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, of any tasks.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
     figure: Annotated[
         Path | None, typer.Option("--figure", metavar="FILE", help="Also draws a panel a run: FILE.png, FILE.svg.")
@@ -320,16 +322,19 @@ def breakeven(
 ) -> None:
     """Say from which weak accuracy on a transfer pays, as Markdown.
 
-    One row a run: the paying threshold with its interval, and the least cost over scratch's.
+    One row a run: the paying threshold with its interval and the least cost over scratch's, in training FLOPs, and the
+    threshold in the seconds of every device that `gtsearch price` measured.
 
     \b
     Example:
       gtsearch breakeven runs/modadd-* runs/tradeoff-* --figure breakeven
     """
     from gtsearch.analysis import breakeven as figures
-    from gtsearch.results import load_results, write_text
+    from gtsearch.analysis.merging import refuse_twice
+    from gtsearch.results import write_text
 
-    loaded = [load_results(run) for run in runs]
+    loaded = _look(runs)
+    refuse_twice(loaded)
     lines = figures.as_markdown(loaded).splitlines()
     if figure is not None:
         from gtsearch.analysis.report import draw_panels
@@ -373,6 +378,17 @@ def _load(spec: str, settings: Sequence[str] | None, seed: int | None) -> Spec:
     from gtsearch.spec import load_spec
 
     return load_spec(spec, [*(settings or ()), *([] if seed is None else [f"seed={seed}"])])
+
+
+def _look(runs: Iterable[Path]) -> list[Results]:
+    """What the folders show, whatever their state; says what is missing."""
+    from gtsearch import salvage
+
+    loaded = [salvage.look(run) for run in runs]
+    for read in loaded:
+        for note in read.notes:
+            _complain(note if str(read.folder) in note else f"{read.folder}: {note}")
+    return loaded
 
 
 def _say(lines: Iterable[str]) -> None:

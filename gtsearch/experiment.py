@@ -32,7 +32,7 @@ from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, MembersLog, read_l
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.policy import Answer, Job
 from gtsearch.spec import Spec, load_spec
-from gtsearch.trainables import failed_row, static_row
+from gtsearch.trainables import cpu_name, failed_row, static_row
 
 SHOW_SECONDS = 0.5
 STACKED_MEMBERS = 512  # members one job carries on a GPU
@@ -387,7 +387,7 @@ def _environment(resources: Resources, command: Sequence[str]) -> dict[str, Any]
         "versions": {package: version(package) for package in packages},
         "git_revision": _git_revision(),
         "device": resources.device,
-        "device_names": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or [_cpu_name()],
+        "device_names": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or [cpu_name()],
         "cores": cores(),
         "threads": resources.threads,
         "workers": resources.workers,
@@ -403,14 +403,6 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None if answer.returncode == 0 else None
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _goodbye(folder: Path, conductor: Conductor) -> list[str]:

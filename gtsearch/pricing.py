@@ -36,11 +36,12 @@ from gtsearch.errors import ResourcesError, ResultsError
 from gtsearch.methods.base import Method
 from gtsearch.methods.transfer import Transfer
 from gtsearch.models.base import Sizes, initialise
-from gtsearch.results import SPEC, Results, load_results, pricing_frame, read_pricing, write_table
+from gtsearch.results import SPEC, Results, pricing_frame, read_pricing, write_table
+from gtsearch.salvage import whole
 from gtsearch.search.board import Architecture, Embedding, Member, Training
 from gtsearch.spec import Spec, load_spec
 from gtsearch.tasks.base import Task
-from gtsearch.trainables import NAMED, trainable_for
+from gtsearch.trainables import NAMED, trainable_for, without_origin
 
 BLOCKS, SECONDS = 15, 60.0
 CONFIDENCE = 0.95
@@ -107,7 +108,7 @@ def price(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise ResourcesError("--device cuda: torch sees no CUDA device here; say --device cpu")
-    results = load_results(folder)
+    results = whole(folder)
     spec = load_spec(folder / SPEC)
     subjects = rest_on(results)
     if not subjects:
@@ -219,9 +220,8 @@ class _Made:
         while not rows:
             rows = trainable.step(math.inf)["finished"]
         if rows[0]["status"] == "failed":
-            raise ResultsError(
-                f"{rows[0]['method']} of {rows[0]['architecture']} cannot be trained here: {rows[0]['error']}"
-            )
+            reason = without_origin(rows[0]["error"])
+            raise ResultsError(f"{rows[0]['method']} of {rows[0]['architecture']} cannot be trained here: {reason}")
         self.where = {name: rows[0][name] for name in ("device", "host", "threads")}
         return rows[0]
 
@@ -294,7 +294,8 @@ class _Made:
             path = self.scratch / path.name
             self._write_untrained(path, source)
         sha256 = hashlib.sha256(artefact.content(path)).hexdigest()
-        return Embedding(str(path), sha256, name, int(source["d_embed"]), int(epoch), 0.0, 0, 0.0)
+        # Absolute: a trainable looks for a relative path in the run folder, where the scratch folder is not.
+        return Embedding(str(path.resolve()), sha256, name, int(source["d_embed"]), int(epoch), 0.0, 0, 0.0)
 
     def _write_untrained(self, path: Path, source: Json) -> None:
         """An embedding, and the layers beside it, of the model `source` is a row of, as that model starts."""

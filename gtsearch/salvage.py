@@ -2,7 +2,7 @@
 
 `members.log` is the truth: tables and summary are made from it once more, in memory and without training. Nothing is
 written here, and nothing that a reader could take for a finished run; another process may still be writing the log.
-Entry: `look`.
+Entries: `look`, and `whole` for what takes no other run.
 """
 
 from __future__ import annotations
@@ -63,6 +63,20 @@ def look(folder: str | Path) -> Results:
         if not (folder / SPEC).is_file():
             raise
     return _put_together(folder)
+
+
+def whole(folder: str | Path) -> Results:
+    """Reads a finished run that is whole, for what must rest on no less (`results.load_results`).
+
+    Raises:
+        ResultsError: any other folder; of a run folder, the message also says how to see what there is.
+    """
+    try:
+        return results.load_results(folder)
+    except ResultsError as refusal:
+        if not (Path(folder) / SPEC).is_file():
+            raise
+        raise ResultsError(f"{refusal}; `gtsearch report {folder}` shows what there is") from None
 
 
 def _put_together(folder: Path) -> Results:

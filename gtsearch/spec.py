@@ -358,15 +358,15 @@ class TradeoffSpec(Part):
 
     Attributes:
         designs: how weak accuracy is varied. `snapshots`: along the training of the chosen config; `endpoints`: over
-            architectures and weight decays, each at the end of its training; `dose`: by noise that is mixed into a
-            finished embedding, which moves its accuracy and not its history.
+            architectures and weight decays, each at the end of its training; `dose`: by noise that is mixed into the
+            embedding a weak run ends with (at the highest level, or its last epoch), which keeps its history.
         weak_accuracy: the levels of the snapshots, rising.
         refine: further snapshots are tried around the jump until it is known within this; null: none.
         seeds: replicates, each with its own split, weak seed, and runs from scratch to compare with.
         target_seeds: target runs an embedding.
         retune: how many configs of transfer are tried at each level, on a seed of their own; 0: the one that was chosen
             in the search serves all levels.
-        doses: shares of noise in the embedding.
+        doses: shares of noise in the embedding; 0 is the embedding itself.
     """
 
     designs: list[Design] = Field(default=["snapshots"])
@@ -376,7 +376,7 @@ class TradeoffSpec(Part):
     target_seeds: Count = 1
     retune: Annotated[int, Field(ge=0, le=10**4)] = 0
     endpoints: EndpointsSpec = EndpointsSpec()
-    doses: list[Annotated[float, Field(gt=0, le=1)]] = Field(default=[0.2, 0.4, 0.6, 0.8])
+    doses: list[Annotated[float, Field(ge=0, le=1)]] = Field(default=[0.0, 0.2, 0.4, 0.6, 0.8])
 
     @property
     def kept_levels(self) -> tuple[float, ...]:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import traceback
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +184,7 @@ class CohortTrainable:
         return row
 
     def _failed(self, run_id: str, error: Exception, lost: bool = False) -> Json:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        return failed_row(self._known(self.members[run_id]), text, lost)
+        return failed_row(self._known(self.members[run_id]), _with_origin(error), lost)
 
     def _known(self, info: Json) -> Json:
         """The columns that are known before training."""
@@ -326,6 +325,17 @@ def failed_row(known: Json, error: str, lost: bool, spent: Mapping[str, Any] | N
     }
 
 
+def _with_origin(error: Exception) -> str:
+    """What a row says of an error: its type, its message, and the line of source that raised it."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+
+
+def without_origin(error: str) -> str:
+    """A failed row's `error` without the line of source, which is not for a user's eyes."""
+    return re.sub(r" \([^()]+:\d+\)$", "", error)
+
+
 @lru_cache(maxsize=4)  # one of XOR clusters takes 256 MB
 def _splits(task: str, split_seed: int) -> Splits:
     """The task's splits, kept while a worker trains on them."""
@@ -340,5 +350,22 @@ def _generator(seed: int, purpose: str) -> torch.Generator:
 
 def _device_name(device: str) -> str:
     if device == "cpu" or not torch.cuda.is_available():
-        return f"cpu ({platform.machine()})"
+        return f"cpu ({_short(cpu_name())})"
     return torch.cuda.get_device_name()
+
+
+@cache
+def cpu_name() -> str:
+    """The processor's model as Linux tells it; elsewhere the kind of machine, such as `arm64`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.machine()
+
+
+def _short(cpu: str) -> str:
+    """The name of a processor without trade marks, its clock and how many cores it has."""
+    short = re.sub(r"\((R|TM)\)|@.*|\bwith .*|\b(\d+-Core|CPU|Processor)\b", " ", cpu, flags=re.IGNORECASE)
+    return " ".join(short.split()) or cpu

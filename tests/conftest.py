@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -14,3 +16,10 @@ os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THR
 # Times of a shared machine say nothing, and a failure must come back on the next run.
 settings.register_profile("gtsearch", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("gtsearch")
+
+
+@pytest.fixture(autouse=True)
+def subnormal_numbers() -> Iterator[None]:
+    """A trainable that runs in this process flushes them to zero, for all that comes after it."""
+    yield
+    torch.set_flush_denormal(False)

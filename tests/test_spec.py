@@ -575,7 +575,7 @@ METHODS_KNOWN = f"(known: {', '.join(METHODS)})"
             {"tradeoff": {"weak_accuracy": [0.2], "doses": [0.5, 0.25]}},
             "tradeoff.doses[1]: doses must rise, not go from 0.5 to 0.25; sort them",
         ),
-        ({"tradeoff": {"weak_accuracy": [0.2], "doses": [0, 0.5]}}, "tradeoff.doses[0]: must be above 0, not 0"),
+        ({"tradeoff": {"weak_accuracy": [0.2], "doses": [-0.1]}}, "tradeoff.doses[0]: must be 0 or more, not -0.1"),
         ({"tradeoff": {"weak_accuracy": [0.2], "doses": [1.5]}}, "tradeoff.doses[0]: must be 1 or less, not 1.5"),
         ({"tradeoff": {"weak_accuracy": [0.2], "refine": 0}}, "tradeoff.refine: must be above 0, not 0"),
         ({"tradeoff": {"weak_accuracy": [0.2], "refine": 1}}, "tradeoff.refine: must be below 1, not 1"),
@@ -638,7 +638,7 @@ def test_a_trade_off_gets_every_default() -> None:
     tradeoff = parse_spec(changed(tradeoff={"weak_accuracy": [0.2, 0.3]})).tradeoff
     assert tradeoff is not None
     assert (tradeoff.designs, tradeoff.refine, tradeoff.seeds, tradeoff.target_seeds) == (["snapshots"], 0.05, 5, 1)
-    assert (tradeoff.retune, tradeoff.doses) == (0, [0.2, 0.4, 0.6, 0.8])
+    assert (tradeoff.retune, tradeoff.doses) == (0, [0.0, 0.2, 0.4, 0.6, 0.8])
     assert (tradeoff.endpoints.architectures, tradeoff.endpoints.weight_decays) == (6, 3)
 
 

@@ -8,6 +8,7 @@ that one that did not get there is censored where scratch is.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -54,11 +55,15 @@ class Start:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """One pipeline: a start and the target from it; `row` is None where there was no embedding to start from."""
+    """One pipeline: a start and the target from it; `row` is None where there was no embedding to start from.
+
+    `links`: of a growth chain that broke on the way there.
+    """
 
     start: Start
     column: int
     row: Row | None
+    links: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +97,13 @@ def _record_of(point: Point) -> dict[str, Any]:
     known |= {"weak_run_id": start.weak_row["run_id"], "architecture": start.weak_row["architecture"]}
     if point.row is not None and start.embedding is not None:
         known["weak_accuracy"] = start.embedding.accuracy  # of the weak model, not of what a growth chain made of it
-    return _record(point.row, start.weak_row) | known
+    record = _record(point.row, start.weak_row) | known
+    if point.links and start.embedding is not None:
+        spent = {"epochs": start.embedding.epoch, "flops": start.embedding.flops, "seconds": start.embedding.seconds}
+        for unit, column in pipelines.UNITS.items():
+            weak = float(spent[unit] + sum(link[column] for link in point.links))
+            record |= {f"weak_{unit}": weak, f"total_{unit}": weak}
+    return record
 
 
 def _record(row: Row | None, weak_row: Row | None) -> dict[str, Any]:
@@ -232,7 +243,7 @@ class Tradeoff:
         if grown is PENDING:
             return PENDING
         if grown[0] is None:
-            return Point(start, column, None)
+            return Point(start, column, None, tuple(grown[1]))
         member = self._target(start.method, config, start.replicate, column, grown[0], study.horizon)
         labelled = replace(member, design=start.design, level=start.level, refined=start.refined, dose=start.dose)
         row = self.board.get(labelled, Phase.TRADEOFF)
@@ -348,16 +359,19 @@ class Tradeoff:
         """Many architectures and weight decays, each trained to its end once."""
         if "endpoints" not in self.asked.designs:
             return []
-        members = []
+        members, replicates = [], []
         for number, (architecture, weight_decay) in enumerate(self._shapes()):
             config = {**chosen.hyperparameters, "weight_decay": weight_decay}
             seed = derive_seed(self.spec.seed, "tradeoff", "endpoint", number)
-            member = self._weak_member(architecture, config, seed, self._split(number % self.asked.seeds))
+            # One further after every whole round, so that no weight decay stays on the same few splits.
+            around = math.lcm(self.asked.endpoints.weight_decays, self.asked.seeds)
+            replicates.append((number + number // around) % self.asked.seeds)
+            member = self._weak_member(architecture, config, seed, self._split(replicates[-1]))
             members.append(replace(member, keep=member.training.max_epochs, design="endpoints"))
         rows = self.board.get_all(members, Phase.TRADEOFF)
         if rows is PENDING:
             return PENDING
-        return [Start("endpoints", i % self.asked.seeds, row, embedding_of(row)) for i, row in enumerate(rows)]
+        return [Start("endpoints", i, row, embedding_of(row)) for i, row in zip(replicates, rows, strict=True)]
 
     def _shapes(self) -> list[tuple[Architecture, float]]:
         asked, every = self.asked.endpoints, self.ladder.architectures

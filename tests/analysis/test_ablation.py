@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gtsearch.analysis import ablation, report, stats, style, tables
+from gtsearch.analysis.evidence import Evidence
 from gtsearch.results import Results
 from tests.analysis.synthetic import Story, Variation, make
 
@@ -211,12 +212,13 @@ def test_nothing_to_draw_is_said_in_words(usual: Results) -> None:
 
 
 def test_the_report_has_a_table_of_ablations(varied: Results, usual: Results) -> None:
-    found = next(table for table in tables.of_run(varied) if table.title == "Ablations")
-    cells = {(r[2], i // 4): r for i, r in enumerate(found.rows)}
+    found = next(table for table in tables.of_run(varied, Evidence(varied)) if table.title == "Ablations")
+    texts = [[cell.text for cell in row] for row in found.rows]
+    cells = {(r[2], i // 4): r for i, r in enumerate(texts)}
     assert cells["transfer", 0][3] == "6 of 6" and cells["transfer", 0][6] == ""
     assert cells["transfer", 1][6].startswith("+") and cells["transfer", 1][8] == "1"
     assert cells["scratch", 1][6] == "same runs"
     assert cells["transfer", 2][5] == "–" and cells["transfer", 2][8] == "0.062"
     page = report.write_report(varied).read_text("utf-8")
     assert "Ablations" in page and "What does each change do?" in page
-    assert not next(table for table in tables.of_run(usual) if table.title == "Ablations").rows
+    assert not next(table for table in tables.of_run(usual, Evidence(usual)) if table.title == "Ablations").rows

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from gtsearch.analysis import measured, stats, tables
+from gtsearch.analysis.evidence import Evidence
 from gtsearch.measures import MEASURES
 from gtsearch.results import Results
 from tests.analysis.synthetic import Story, Variation, make
@@ -129,11 +130,12 @@ def test_the_report_has_a_table_of_what_varied(folder: Path, usual: Results) -> 
     varied = {"late": Variation({"x": 1}, 2.0), "never": Variation({"y": 1}, 1.0, 4)}
     story = Story(architectures=16, levels=(), seeds=4, methods=METHODS[:2], probes=("loss",), variations=varied)
     made = make(folder, story)
-    table = next(table for table in tables.of_run(made) if table.title == "What varied, measured")
-    assert [row[0] for row in table.rows] == ["base", "late", "never"]
+    table = next(table for table in tables.of_run(made, Evidence(made)) if table.title == "What varied, measured")
+    assert [row[0].text for row in table.rows] == ["base", "late", "never"]
     assert "time gap, transfer" in table.head and "loss, scratch" in table.head and "weak accuracy" in table.head
     at = table.head.index("time gap, transfer")
     assert table.rows[0][at] != table.rows[1][at]
-    assert table.rows[2][table.head.index("epochs to the goal, transfer")] == "–"
+    assert table.rows[2][table.head.index("epochs to the goal, transfer")].text == "–"
     assert all(len(row) == len(table.head) for row in table.rows)
-    assert not next(table for table in tables.of_run(usual) if table.title == "What varied, measured").rows
+    none = next(table for table in tables.of_run(usual, Evidence(usual)) if table.title == "What varied, measured")
+    assert not none.rows

@@ -219,3 +219,29 @@ def test_expected_and_median_by_value() -> None:
         pipelines.expected(rows.iloc[:0], "epochs") is None and pipelines.median(rows.iloc[:0], "total_epochs") is None
     )
     assert not math.isnan(pipelines.expected(rows, "seconds") or math.nan)
+
+
+def test_screening_says_what_those_that_come_to_the_threshold_do_before_it() -> None:
+    """Two good weak models carry the target from the lowest level on; two bad ones never do, nor come to the next."""
+    records = [*scratch(100, 101, 99, 100)]
+    for i in range(4):
+        good = i < 2
+        records.append(snapshot(i, 0.1, 0.1, 5, 20 if good else 100, **({} if good else MISSED)))
+        records.append(snapshot(i, 0.4, 0.4, 10, 20) if good else unreached(i, 0.4, 12))
+    told = pipelines.told(frame(records))
+    assert told["crossing"] == 0.4 and [level["reached_goal"] for level in told["levels"]] == [2, 2]
+    assert told["screening"] == {
+        "accuracy": 0.4,
+        "came": 2,
+        "weak_runs": 4,
+        "lowest": 0.1,
+        "lowest_reached": 2,
+        "lowest_pipelines": 2,
+    }
+
+
+def test_nothing_was_screened_where_nothing_pays_or_everything_does() -> None:
+    poor = [snapshot(i, level, level, 5, 100, **MISSED) for i in range(2) for level in (0.1, 0.4)]
+    rich = [snapshot(i, level, level, 5, 10) for i in range(2) for level in (0.1, 0.4)]
+    assert pipelines.told(frame([*scratch(100, 100), *poor]))["screening"] is None
+    assert pipelines.told(frame([*scratch(100, 100), *rich]))["screening"] is None
