@@ -26,10 +26,11 @@ CAPTION = (
     "Expected cost of a pipeline over scratch's: all that was spent, weak seeds that never came there and targets that "
     "failed included, over how many got there. Below 1 the transfer pays. Each dot is one pipeline, filled if the "
     "target got to its goal; the thick line joins the expected costs in training FLOPs, the band is their 95 % "
-    "interval over replicates (a split with its weak seed). Thin dashed lines: the same in claimed seconds of a device, "
-    "epochs times what one takes there alone (`gtsearch price`), drawn without interval. Under the axis, k of n pipelines that get there. Grey crosses: the best embeddings, "
-    "rows shuffled. Snapshots are of one config as it trains; endpoints of many architectures and weight decays, "
-    "in bins of accuracy; doses of a finished embedding that is mixed with noise."
+    "interval over replicates (a split with its weak seed). Thin dashed lines: the same in claimed seconds of a "
+    "device, epochs times what one takes there alone (`gtsearch price`), drawn without interval. Under the axis, k of "
+    "n pipelines that get there. Grey crosses: the best embeddings, rows shuffled. Snapshots are of one config as it "
+    "trains; endpoints of many architectures and weight decays, in bins of accuracy; doses of a finished embedding "
+    "that is mixed with noise."
 )
 PANELS: tuple[dict[str, Any], ...] = tuple({"design": design} for design in pipelines.DESIGNS)
 FLOPS = "FLOPs"
@@ -60,7 +61,7 @@ _NAMES = {
     "dose": "doses of noise",
 }
 _SECONDS = "seconds:"
-_LEGEND = 40  # characters a line
+_LEGEND = 40  # characters that a line of the legend has room for
 _DASHES: tuple[Any, ...] = ((None, None), (4, 2), (1, 1.5), (6, 2, 1, 2), (3, 1, 1, 1, 1, 1))
 _DIMMEST, _TALLEST = 0.03, 30.0  # ratios beyond these stand at the edge
 
@@ -165,12 +166,11 @@ def across(runs: Sequence[Results]) -> pd.DataFrame:
     Raises:
         ResultsError: a run measured no trade-off.
     """
-    priced = pd.concat([run.pricing for run in runs], ignore_index=True)
-    frames = []
-    for run, name in zip(runs, _names(runs), strict=True):
+    for run in runs:
         if not run.summary["tradeoff"]:
             raise ResultsError(_without_study(run))
-        frames.append(gather(run, priced).assign(task=name))
+    priced = pd.concat([run.pricing for run in runs], ignore_index=True)
+    frames = [gather(run, priced).assign(task=name) for run, name in zip(runs, _names(runs), strict=True)]
     return table(pd.concat(frames, ignore_index=True))
 
 
@@ -187,7 +187,9 @@ def _names(runs: Sequence[Results]) -> list[str]:
 
 def _without_study(run: Results) -> str:
     if run.notes:
-        return f"{run.folder} has no trade-off to show; leave it out, or look at what there is: gtsearch report {run.folder}"
+        return (
+            f"{run.folder} has no trade-off to show; leave it out: `gtsearch report {run.folder}` shows what there is"
+        )
     return f"{run.folder} measured no trade-off; leave it out, or run it with a `tradeoff`"
 
 
@@ -322,14 +324,16 @@ def draw(frame: pd.DataFrame, ax: Axes, design: str = "snapshots", task: str | N
     if design == "snapshots":
         _threshold(ax, starts)
     ax.set_title(task or _NAMES[design], fontsize="medium")
-    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.09), ncols=2, borderaxespad=0, frameon=False)
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.09), borderaxespad=0, frameon=False)
 
 
 def _told(device: str, starts: pd.DataFrame, design: str) -> str:
     """A device's line in the legend; of snapshots, with the threshold in its seconds."""
-    threshold = starts["threshold"].iloc[0]
-    pays = "" if design != "snapshots" else ": no threshold" if pd.isna(threshold) else f": from {threshold:.3f}"
-    return textwrap.fill(f"seconds, {device}{pays}", _LEGEND)
+    label = f"seconds, {device}"
+    if design == "snapshots":
+        threshold = starts["threshold"].iloc[0]
+        label += ": no\N{NO-BREAK SPACE}threshold" if pd.isna(threshold) else f": from\N{NO-BREAK SPACE}{threshold:.3f}"
+    return textwrap.fill(label, _LEGEND).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _dots(ax: Axes, dots: pd.DataFrame, shade: str) -> None:
@@ -345,9 +349,10 @@ def _dots(ax: Axes, dots: pd.DataFrame, shade: str) -> None:
 def _band(ax: Axes, starts: pd.DataFrame, shade: str) -> None:
     """The intervals; a bound beyond what was measured ends at the edge."""
     known = starts[starts["low"].notna() | starts["high"].notna()]
-    low = np.nan_to_num(floats(known["low"]), nan=_DIMMEST)
-    high = np.nan_to_num(floats(known["high"]), nan=_TALLEST)
-    x, low, high = floats(known["accuracy"]), np.clip(low, _DIMMEST, _TALLEST), np.clip(high, _DIMMEST, _TALLEST)
+    x, low, high = (floats(known[name]) for name in ("accuracy", "low", "high"))
+    # What is open runs out of the panel, whose axis ends a little beyond the dimmest and the tallest.
+    low = np.nan_to_num(np.clip(low, _DIMMEST, _TALLEST), nan=_DIMMEST / 10)
+    high = np.nan_to_num(np.clip(high, _DIMMEST, _TALLEST), nan=_TALLEST * 10)
     if len(known) > 1:
         ax.fill_between(x, low, high, color=shade, alpha=0.16, lw=0, zorder=0)
     ax.vlines(x, low, high, color=shade, lw=1.0, alpha=0.55, zorder=1)
@@ -358,7 +363,7 @@ def _axes(ax: Axes, every: pd.DataFrame, starts: pd.DataFrame) -> None:
     ax.set_yscale("log")
     numbers = [*floats(every["ratio"]), *floats(every["low"]), *floats(every["high"]), 0.5, 2.0]
     shown = np.clip([value for value in numbers if np.isfinite(value) and value > 0], _DIMMEST, _TALLEST)
-    ax.set_ylim(float(min(shown)) / 1.25, float(max(shown)) * 1.35)
+    ax.set_ylim(float(min(shown)) / 1.25, float(max(shown)) * 2.5)  # room for what is said of the threshold
     ticks = [t for t in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0) if ax.get_ylim()[0] <= t <= ax.get_ylim()[1]]
     ax.yaxis.set_major_locator(FixedLocator(ticks))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -375,13 +380,13 @@ def _axes(ax: Axes, every: pd.DataFrame, starts: pd.DataFrame) -> None:
 def _threshold(ax: Axes, starts: pd.DataFrame) -> None:
     threshold = starts["threshold"].iloc[0] if len(starts) else None
     if threshold is None or pd.isna(threshold):
-        note = ax.text(0.985, 0.975, "no threshold", transform=ax.transAxes, ha="right", va="top")
+        note = ax.text(0.985, 0.975, f"no threshold ({FLOPS})", transform=ax.transAxes, ha="right", va="top")
     else:
         ax.axvline(float(threshold), color=style.INK, lw=1.2, ls=(0, (5, 2)), zorder=1)
         left, right = ax.get_xlim()
         beyond = float(threshold) > (left + right) / 2
         where = ax.get_xaxis_transform()
-        least = ",\n the least tried " if threshold <= starts["accuracy"].min() else ""
-        text = f" pays from {float(threshold):.3f} on ({FLOPS}) {least}"
+        least = "; least tried" if threshold <= starts["accuracy"].min() else ""
+        text = f" pays from {float(threshold):.3f} on \n ({FLOPS}{least}) "
         note = ax.text(float(threshold), 0.975, text, transform=where, ha="right" if beyond else "left", va="top")
     style.halo(note)

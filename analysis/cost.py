@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from gtsearch.analysis import stats, style
-from gtsearch.analysis.members import base_only, of_report
-from gtsearch.analysis.stats import floats
+from gtsearch.analysis import bill, stats, style
+from gtsearch.analysis.bill import TARGET
+from gtsearch.analysis.members import base_only
 from gtsearch.results import Results
 
 TITLE = "What did it all cost?"
@@ -28,14 +28,7 @@ PANELS: tuple[dict[str, Any], ...] = ({"unit": "flops"}, {"unit": "seconds"})
 LEFT = 2.2
 
 UNITS = ("flops", "seconds")
-TARGET, WEAK, TUNING = "target alone", "weak model", "its tuning"
-SEARCH = {  # purpose -> how the search's part is called
-    "weak_search": "weak search",
-    "weak_gate": "weak gate",
-    "probe": "probes of the judge",
-    "target_search": "target search",
-    "cancelled": "withdrawn, not needed",
-}
+WEAK = "weak model"
 COLUMNS = {
     "unit": "string",
     "arm": "string",
@@ -47,65 +40,21 @@ COLUMNS = {
     "break_even_runs": "Float64",
     "break_even": "string",
 }
-_MISSED = "missed"
 _MOST = 6  # arms of a run without a weak model; of more, those before them on the menu
 _BAR = 0.27  # inches, with its gap
 _AXIS = {"flops": "training FLOPs", "seconds": "training seconds"}
 
 
-def break_even(extra: float, scratch: float | None, transfer: float | None) -> float | None:
-    """After how many target runs a search has paid for itself; None: never, or not known.
-
-    Args:
-        extra: what it spent more than scratch's own tuning did.
-        scratch, transfer: what one run costs, transfer's with its weak model; None where that is censored.
-    """
-    if scratch is None or transfer is None or scratch <= transfer:
-        return None
-    return max(0.0, extra) / (scratch - transfer)
-
-
-# -- what is read -------------------------------------------------------------------------------------------
-
-
 def gather(results: Results) -> pd.DataFrame:
-    """The rows that are paid for, each with the arm and the part it is booked under.
+    """The rows that are paid for, as `bill.booked` gives them.
 
-    Columns: those of the trials, and `arm` (a method), `part` (TARGET: report members of the target that the claim
-    rests on; `missed`: weak seeds of a pipeline that did not clear; TUNING; or one of SEARCH), `seeds` (of the claim)
-    and `pipelines` (how many of the claim share the row's split: a miss is charged to them in equal parts). Controls
-    and the trade-off are left out where there is a transfer, else the first methods are the arms.
+    Controls and the trade-off are left out where there is a transfer, else the first methods are the arms.
     """
-    trials, methods = base_only(results).trials, results.summary["methods"]
-    report = of_report(trials, methods)
-    tuned = (trials["stage"] == "target") & trials["purpose"].isin(["target_search", "probe"])
+    methods = results.summary["methods"]
     arms = [arm for arm in ("transfer", "scratch") if arm in methods]
     if "transfer" not in methods:
         arms = sorted(methods, key=lambda method: (method != "scratch", style.place(method)))[:_MOST]
-    blocks = [report[report["method"].isin(arms)].assign(arm=lambda own: own["method"], part=TARGET)]
-    for arm in arms:
-        if arm == "transfer":
-            blocks += _of_transfer(trials, report[report["method"] == "transfer"], results.summary)
-        else:
-            blocks.append(trials[tuned & (trials["method"] == arm)].assign(arm=arm, part=TUNING))
-    return pd.concat(blocks, ignore_index=True)
-
-
-def _of_transfer(trials: pd.DataFrame, claimed: pd.DataFrame, summary: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
-    """The weak seeds that missed, and the search: the ladder, the gate, probes, transfer's own, what was in vain."""
-    mine = trials["method"].isin(["weak", "growth", "transfer"])
-    sharing = claimed["split_seed"].value_counts()
-    in_report = mine & (trials["role"] == "report") & (trials["status"] != "cancelled")
-    of_claim = trials["split_seed"].isin(sharing.index)
-    missed = in_report & of_claim & (trials["method"] == "weak") & (trials["status"] != "cleared")
-    own = trials[missed & ~trials["run_id"].isin(claimed["weak_run_id"])]
-    yield own.assign(arm="transfer", part=_MISSED, pipelines=own["split_seed"].map(sharing).astype("Int64"))
-    searched = mine & trials["purpose"].isin([purpose for purpose in SEARCH if purpose != "cancelled"])
-    yield trials[searched].assign(arm="transfer", part=trials.loc[searched, "purpose"].map(SEARCH))
-    in_vain = trials["purpose"] == "cancelled"
-    if (summary.get("weak") or {}).get("withdrawn"):  # pipelines of winners that failed on their report seeds
-        in_vain |= in_report & ~of_claim
-    yield trials[in_vain].assign(arm="transfer", part=SEARCH["cancelled"])
+    return bill.booked(base_only(results).trials, methods, arms)
 
 
 # -- the table ----------------------------------------------------------------------------------------------
@@ -124,81 +73,55 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
         every row of a unit; null: never, or not known) and break_even, the sentence that says it.
     """
     arms = sorted(set(frame["arm"].dropna()), key=lambda arm: (arm != "transfer", arm != "scratch", style.place(arm)))
-    arms = [arm for arm in arms if ((frame["arm"] == arm) & (frame["part"] == TARGET)).any()]
+    rows = {arm: frame[frame["arm"] == arm] for arm in arms}
     blocks = []
     for unit in UNITS:
-        bars = [bar for arm in arms for bar in _bars(frame[frame["arm"] == arm], arm, unit)]
-        runs, words = _break_even(bars, unit)
-        blocks += [bar | {"break_even_runs": runs, "break_even": words} for bar in bars]
+        bars = [bar for arm in arms if (rows[arm]["part"] == TARGET).any() for bar in _bars(rows[arm], arm, unit)]
+        both = bill.of(frame, unit)
+        told = {"break_even_runs": both and both.break_even(), "break_even": _break_even(both, unit)}
+        blocks += [bar | told for bar in bars]
     return pd.DataFrame(blocks, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def _bars(own: pd.DataFrame, arm: str, unit: str) -> list[dict[str, Any]]:
-    column = stats.UNITS[unit]
-    report = own[own["part"] == TARGET]
-    alone, at_least = _alone(report, unit)
-    parts = {TARGET: alone}
-    if arm == "transfer" and report["weak_run_id"].notna().any():
-        parts[WEAK] = _weak(own, unit, None if at_least else alone)
-    for part in (*SEARCH.values(), TUNING):
-        if (rows := own[own["part"] == part]).size:
-            parts[part] = float(rows[column].sum())
+def _bars(own: pd.DataFrame, name: str, unit: str) -> list[dict[str, Any]]:
+    arm = bill.arm(own, unit)
+    alone, at_least = arm.alone, arm.alone is None
+    parts = {TARGET: (arm.spent or 0.0) if alone is None else alone}
+    if name == "transfer" and own.loc[own["part"] == TARGET, "weak_run_id"].notna().any():
+        parts[WEAK] = _weak(arm)
+    parts |= arm.parts
     ends = np.cumsum(list(parts.values()))
     return [
-        {"unit": unit, "arm": arm, "part": part, "value": value, "start": end - value, "end": end}
+        {"unit": unit, "arm": name, "part": part, "value": value, "start": end - value, "end": end}
         | {"at_least": at_least and part == TARGET}
         for (part, value), end in zip(parts.items(), ends.tolist(), strict=True)
     ]
 
 
-def _alone(report: pd.DataFrame, unit: str) -> tuple[float, bool]:
-    """The Kaplan-Meier median to the goal; where that is censored, what those that missed spent, and True."""
-    times, reached = stats.times_to_goal(report, unit)
-    # A pipeline without an embedding never got there.
-    known = report["seeds"].dropna()
-    never = max(0, int(known.iloc[0]) - len(times)) if len(known) else 0
-    median = stats.km_median(np.append(times, [np.inf] * never), np.append(reached, [False] * never))
-    if median is not None:
-        return median, False
-    spent = floats(report.loc[report["status"] != "cleared", stats.UNITS[unit]].dropna())
-    return (float(np.median(spent)) if len(spent) else 0.0), True
+def _weak(arm: bill.Arm) -> float:
+    """What the weak model adds: the median over pipelines of both, less that of the target alone; where one of these
+    is censored, the median of the weak models of the pipelines that started."""
+    if arm.alone is None or arm.whole is None:
+        return float(np.median(arm.weak[arm.started]))
+    return max(0.0, arm.whole - arm.alone)
 
 
-def _weak(own: pd.DataFrame, unit: str, alone: float | None) -> float:
-    """What the weak model adds: median over pipelines of both, less that of the target alone (None: censored)."""
-    report, missed = own[own["part"] == TARGET], own[own["part"] == _MISSED]
-    charged = (missed[stats.UNITS[unit]] / missed["pipelines"]).groupby(missed["split_seed"]).sum()
-    weak = floats(report[f"weak_{unit}"].fillna(0.0)) + floats(report["split_seed"].map(charged).fillna(0.0))
-    if alone is None:
-        return float(np.median(weak))
-    totals = np.where(report["status"] == "cleared", weak + floats(report[f"{unit}_to_goal"]), np.inf)
-    known = report["seeds"].dropna()
-    never = max(0, int(known.iloc[0]) - len(totals)) if len(known) else 0
-    whole = float(np.median(np.append(totals, [np.inf] * never)))
-    return max(0.0, whole - alone) if math.isfinite(whole) else float(np.median(weak))
-
-
-def _break_even(bars: Sequence[Mapping[str, Any]], unit: str) -> tuple[float | None, str]:
-    """After how many target runs, and the sentence."""
-    value = {(bar["arm"], bar["part"]): bar["value"] for bar in bars}
-    censored = {bar["arm"] for bar in bars if bar["at_least"]}
-    if not {("transfer", TARGET), ("scratch", TARGET)} <= set(value):
-        return None, ""
-    if "transfer" in censored:
-        return None, "Half of the transfers never got there: the search has not paid for itself."
-    once = value["transfer", TARGET] + value.get(("transfer", WEAK), 0.0)
-    searched = sum(value.get(("transfer", part), 0.0) for part in SEARCH.values())
-    runs = break_even(searched - value.get(("scratch", TUNING), 0.0), value["scratch", TARGET], once)
-    what = {"flops": "FLOPs", "seconds": "seconds"}[unit]
+def _break_even(both: bill.Bill | None, unit: str) -> str:
+    """After how many target runs, in a sentence; empty without a transfer and a scratch."""
+    if both is None:
+        return ""
+    if both.transfer.whole is None:
+        return "Half of the transfers never got there: the search has not paid for itself."
+    what, runs = {"flops": "FLOPs", "seconds": "seconds"}[unit], both.break_even()
     if runs is None:
-        than = "what scratch was given" if "scratch" in censored else "scratch"
-        return None, f"In {what} the search never pays for itself: a transfer costs no less than {than}."
+        than = "what scratch was given" if both.lower_bound else "scratch"
+        return f"In {what} the search never pays for itself: a transfer costs no less than {than}."
     if runs == 0:
-        return runs, f"In {what} the search cost no more than scratch's tuning: it pays from the first target run on."
+        return f"In {what} the search cost no more than scratch's tuning: it pays from the first target run on."
     if runs <= 1:
-        return runs, f"In {what} the search has paid for itself with the first target run."
-    most = "at most " if "scratch" in censored else ""
-    return runs, f"In {what} the search has paid for itself after {most}{style.count(math.ceil(runs))} target runs."
+        return f"In {what} the search has paid for itself with the first target run."
+    most = "at most " if both.lower_bound else ""
+    return f"In {what} the search has paid for itself after {most}{style.count(math.ceil(runs))} target runs."
 
 
 # -- the picture --------------------------------------------------------------------------------------------

@@ -150,7 +150,8 @@ def told(pipelines: pd.DataFrame) -> dict[str, Any]:
         screening: what the weak models that come to the threshold (or crossing) do at the lowest accuracy measured:
             where they carry the target from there already, accuracy tells good ones from bad ones, and training them on
             to it adds nothing. None: there is no threshold, or it is the lowest.
-        replicates, target_seeds; coverage: what is known of intervals of so few replicates, where it is not 95 %.
+        replicates, target_seeds; coverage: what is known of intervals of so few replicates, where it is not 95 %;
+        threshold_coverage: how often the threshold's interval held it in simulated studies of about that size.
         scratch: reached, pipelines, expected cost a unit (its restricted mean where `censored`: none got there).
         levels: a record a start of any design, by design and accuracy.
     """
@@ -174,6 +175,7 @@ def told(pipelines: pd.DataFrame) -> dict[str, Any]:
         "replicates": replicates,
         "target_seeds": int(scratch["column"].nunique()),
         "coverage": stats.coverage_note(replicates),
+        "threshold_coverage": stats.threshold_coverage(replicates),
         "scratch": {
             "reached": int(scratch["reached"].sum()),
             "pipelines": len(scratch),

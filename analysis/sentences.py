@@ -298,14 +298,17 @@ class Speedup:
         counted: what the cost holds, of COUNTED.
         text: the ratio in FLOPs; one over a censored scratch is a lower bound and says `>=`.
         value: the same as a number; None where it is not known.
-        others: (unit, text) in seconds and epochs, where they are known.
+        interval: of it, at 95 %: `3.17 to 5.7`; empty where it is not known.
+        others: the ratios in epochs and seconds where they are known, each with its interval and its unit; one in
+            seconds that is less than 1 says so.
         dearer: whether it is less than 1.
     """
 
     counted: str
     text: str
     value: float | None
-    others: tuple[tuple[str, str], ...]
+    interval: str
+    others: tuple[str, ...]
     dearer: bool
 
 
@@ -316,12 +319,30 @@ def speedups(summary: Json) -> list[Speedup]:
         return []
     told = []
     for key, name in COUNTED.items():
-        value = by_unit["flops"][key]["value"]
+        flops = by_unit["flops"][key]
         known = [(unit, by_unit[unit][key]) for unit in ("epochs", "seconds") if key in by_unit.get(unit, {})]
-        others = tuple((unit, _times(ratio)) for unit, ratio in known if ratio["value"] is not None)
-        dearer = value is not None and value < 1 and not by_unit["flops"][key]["lower_bound"]
-        told.append(Speedup(name, _times(by_unit["flops"][key]), value, others, dearer))
+        others = tuple(_other(unit, ratio) for unit, ratio in known if ratio["value"] is not None)
+        interval = " to ".join(_bounds(flops))
+        told.append(Speedup(name, _times(flops), flops["value"], interval, others, _is_dearer(flops)))
     return told
+
+
+def _other(unit: str, ratio: Json) -> str:
+    """A ratio in epochs or seconds: `0.42 × [0.18, 1.17], dearer in seconds`. Epochs of two models are no price."""
+    bounds = _bounds(ratio)
+    interval = f" [{', '.join(bounds)}]" if bounds else ""
+    return f"{_times(ratio)}{interval}{', dearer' if unit == 'seconds' and _is_dearer(ratio) else ''} in {unit}"
+
+
+def _bounds(ratio: Json) -> list[str]:
+    """Both ends of a ratio's interval; nothing where neither is known, as in summaries of earlier versions."""
+    bounds = ratio.get("interval") or (None, None)
+    return [] if set(bounds) == {None} else ["beyond" if bound is None else style.number(bound) for bound in bounds]
+
+
+def _is_dearer(ratio: Json) -> bool:
+    """Whether transfer costs more; a lower bound below 1 does not say so."""
+    return ratio["value"] is not None and ratio["value"] < 1 and not ratio["lower_bound"]
 
 
 def _times(ratio: Json) -> str:
@@ -379,8 +400,8 @@ def headline(summary: Json) -> list[Tile]:
         tiles.append(_threshold_tile(study))
     for i, one in enumerate(speedups(summary)):
         words = ("cheaper than scratch in FLOPs, " if i == 0 else "") + one.counted
-        others = ", ".join(f"{text} in {unit}" for unit, text in one.others)
-        tiles.append(Tile(one.text, words + (": dearer than scratch" if one.dearer else ""), others))
+        more = "; ".join([*([f"{_AT_95}: {one.interval}"] if one.interval else []), *one.others])
+        tiles.append(Tile(one.text, words + (": dearer than scratch" if one.dearer else ""), more))
     return tiles
 
 
@@ -412,8 +433,8 @@ def censored(results: Results) -> dict[str, str]:
     study = trials[(trials["role"] == "tradeoff") & (trials["stage"] == "target") & (trials["status"] != "cancelled")]
     missed = study[study["status"] != "cleared"]
     if len(missed):
-        ends = ", ".join(_ends(missed, {"capped": "{n} at scratch's horizon, {epochs} epochs: misses, tried again"}))
-        told["trade-off"] = f"{style.k_of_n(len(missed), len(study))} pipelines, {ends}"
+        how = _ends(missed, {"capped": "{n} at scratch's horizon, {epochs} epochs: misses, tried again"})
+        told["trade-off"] = f"{style.k_of_n(len(missed), len(study))} pipelines, {', '.join(how)}"
     return told
 
 

@@ -140,7 +140,7 @@ def log_axis(ax: Axes, which: str, unit: str) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-_SPACING = 0.085  # of the axis: tick labels nearer than this would touch
+_SPACING = 0.4  # inches: tick labels nearer than this would touch
 
 
 def stacked_ticks(ax: Axes, places: Sequence[float], labels: Sequence[str]) -> None:
@@ -148,9 +148,11 @@ def stacked_ticks(ax: Axes, places: Sequence[float], labels: Sequence[str]) -> N
     is no room below either, it is left out. `places` rise."""
     low, high = min([*places, ax.get_xlim()[0]]), max([*places, ax.get_xlim()[1]])
     ax.set_xlim(low, high)
+    figure = ax.get_figure()
+    apart = _SPACING * (high - low) * (figure.dpi if figure else DPI) / ax.get_window_extent().width
     shown, last = [], [-math.inf, -math.inf]  # of the upper and the lower row
     for place, label in zip(places, labels, strict=True):
-        row = next((row for row in (0, 1) if place - last[row] >= _SPACING * (high - low)), None)
+        row = next((row for row in (0, 1) if place - last[row] >= apart), None)
         shown.append("" if row is None else "\n\n" * row + label)
         if row is not None:
             last[row] = place

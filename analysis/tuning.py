@@ -1,6 +1,6 @@
 """Who was tuned how much, and what came of it: the best verified result against all that was spent, and the best of n.
 
-The first panel is what happened, in the order in which runs came in; the second what a search of n configs would have
+The first panel is what happened, in the order in which runs came in; the second what n of the configs tried would have
 found on average.
 """
 
@@ -24,9 +24,13 @@ TITLE = "Who was tuned more, and did it help?"
 CAPTION = (
     "Left: epochs to the goal of the best config so far against all FLOPs spent on that method so far; transfer's "
     "with the whole search for the weak model. A config is verified once its gate seeds are in (their median); before "
-    "the first is, the line is thin and shows the search seed alone. Right: the best config to expect of a search of n "
-    "configs, with a 95 % band; a config that missed counts as the whole budget. Lines that end further right were "
-    "tuned more."
+    "the first is, the line is thin and shows the search seed alone. Right: the best to expect of n of the configs "
+    "that were tried. A config may be cut before its budget: a later one at 1.5 times the best so far, transfer's "
+    "where it could not pay any more. It would have taken at least the epochs it ran (solid line), and counts as at "
+    "most the budget (dashed); the truth lies between, with a 95 % band around both. A miss that was not cut counts as "
+    "the budget; of a method that never got there the dashed line stands alone. Where configs are proposed from "
+    "earlier results (TPE) they are no independent draws: the lines then describe this search and foretell no other. "
+    "Lines that end further right were tuned more."
 )
 PANELS: tuple[dict[str, Any], ...] = ({"part": "spent"}, {"part": "draws"})
 
@@ -35,6 +39,7 @@ COLUMNS = {
     "method": "string",
     "x": "Float64",
     "best": "Float64",
+    "most": "Float64",
     "low": "Float64",
     "high": "Float64",
     "verified": "boolean",
@@ -83,9 +88,11 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a part, method (catalog's order) and x. Of `spent`: x is FLOPs spent so far, best the epochs to the
         goal of the best config so far (null: none came there), verified whether that is a median over gate seeds;
-        from the first run on, with the last row at all that was spent. Of `draws`: x is n, best the expected best
-        of n configs on the search seed, low and high its 95 % band (null for more than 64 configs, or one). configs:
-        how many the method was given, missed: how many of them did not reach the goal, budget: epochs.
+        from the first run on, with the last row at all that was spent. Of `draws`: x is n, best and most the least
+        and the most that the expected best of n configs on the search seed can be (a config that was cut is
+        censored: it counts as the epochs it ran, or as the budget), low and high the 95 % band of best from below
+        and of most from above (null for more than 64 configs, or one). configs: how many the method was given,
+        missed: how many of them did not reach the goal, budget: epochs.
     """
     target = frame[frame["stage"] == "target"]
     budget = frame["budget"].dropna().max() if "budget" in frame else None
@@ -130,16 +137,21 @@ def _spent(paid: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draws(searched: pd.DataFrame, budget: float) -> pd.DataFrame:
-    """The expected best of n configs; a miss counts `budget`."""
-    values = np.where(searched["status"] == "cleared", floats(searched["epochs_to_goal"]), np.inf)
-    if not len(values):
+    """The expected best of n configs, from below and from above; a miss that was not cut counts `budget` in both.
+
+    A set that holds the best of all is not touched by what the others would have come to: both meet at the right.
+    """
+    if searched.empty:
         return pd.DataFrame({"part": []})
-    best = stats.expected_best(values, budget)
-    low, high = np.full((2, len(values)), np.nan)
-    if len(values) <= _MOST_RESAMPLED:
-        low, high = stats.expected_best_band(values, budget)
-    at = np.unique(np.linspace(0, len(values) - 1, min(len(values), _MOST)).round().astype(int))
-    return pd.DataFrame({"part": DRAWS, "x": at + 1.0, "best": best[at], "low": low[at], "high": high[at]})
+    at_most = np.where(searched["status"] == "cleared", floats(searched["epochs_to_goal"]), np.inf)
+    at_least = np.where(searched["status"] == "capped", floats(searched["epochs"]), at_most)
+    best, most = stats.expected_best(at_least, budget), stats.expected_best(at_most, budget)
+    low, high = np.full((2, len(best)), np.nan)
+    if len(best) <= _MOST_RESAMPLED:
+        low, high = stats.expected_best_band(at_least, budget)[0], stats.expected_best_band(at_most, budget)[1]
+    at = np.unique(np.linspace(0, len(best) - 1, min(len(best), _MOST)).round().astype(int))
+    told = {"best": best, "most": most, "low": low, "high": high}
+    return pd.DataFrame({"part": DRAWS, "x": at + 1.0, **{name: values[at] for name, values in told.items()}})
 
 
 # -- the picture --------------------------------------------------------------------------------------------
@@ -237,16 +249,18 @@ def _draw_spent(ax: Axes, own: pd.DataFrame, place: float) -> None:
 
 
 def _draw_draws(ax: Axes, own: pd.DataFrame, place: float) -> None:
-    """One method; where no config got there, its marker stands along the line: several lie on each other."""
+    """One method. Where no config got there, nothing was found, and when it was cut is no result: then the line of the
+    budget stands alone, with its marker along it, as several lie on each other."""
     method = str(own["method"].iloc[0])
     shade, mark = style.colour(method), style.marker(method)
-    x, best = floats(own["x"]), floats(own["best"])
-    ax.fill_between(x, floats(own["low"]), floats(own["high"]), color=shade, alpha=0.14, lw=0)
-    ax.plot(x, best, color=shade, lw=2.0, zorder=3)
+    x, best, most = floats(own["x"]), floats(own["best"]), floats(own["most"])
+    ax.plot(x, most, color=shade, lw=1.0, ls=(0, (3, 2)), zorder=2)
     if (own["missed"] == own["configs"]).all():
         at = x[0] + (x[-1] - x[0]) * place
-        ax.plot([at], best[-1:], marker=mark, ms=6, color=shade, mfc="white", mew=1.4, zorder=4)
+        ax.plot([at], most[-1:], marker=mark, ms=6, color=shade, mfc="white", mew=1.4, zorder=4)
     else:
+        ax.fill_between(x, floats(own["low"]), floats(own["high"]), color=shade, alpha=0.14, lw=0)
+        ax.plot(x, best, color=shade, lw=2.0, zorder=3)
         ax.plot(x[-1:], best[-1:], marker=mark, ms=7, color=shade, zorder=4)
 
 

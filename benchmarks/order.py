@@ -46,7 +46,8 @@ def replayed(spec: Spec, rows: Sequence[Row], order_by: str | None) -> tuple[Pol
     # Without its report a winner is waited for, and nobody comes before the judge after it.
     policy.tell(row for row in rows if row["role"] != "report" or row["method"] == "scratch")
     policy.ask()
-    if any(_is_probe(member) for _, member in policy.board.wanted.values()):
+    wanted = [member for _, member in policy.board.wanted.values()]
+    if any(_is_probe(member) for member in wanted) or _is_of_another_search(policy, wanted):
         return policy, None
     return policy, _judged(policy, [member for member in policy.board.counted.values() if _is_probe(member)])
 
@@ -67,6 +68,14 @@ def at_best(policy: Policy, taken: Judged) -> Judged:
         policy, [m for m in probes if m.run_id in of_them or (m.embedding and m.embedding.run_id in of_them)]
     )
     return Judged(taken.members - spared.members, taken.flops - spared.flops, taken.candidates - len(in_vain))
+
+
+def _is_of_another_search(policy: Policy, wanted: Sequence[Member]) -> bool:
+    """Whether what was recorded is not what this search trains, as after a change of gtsearch: then it still wants what
+    comes before any judge. Behind a winner it looks ahead, further than a run with other workers did."""
+    assert policy.ladder is not None
+    won = any(attempt.passes for rung in policy.ladder.rungs.values() for attempt in rung.attempts)
+    return any(member.method == "scratch" or (member.stage == "weak" and not won) for member in wanted)
 
 
 def _is_probe(member: Member) -> bool:
@@ -95,7 +104,7 @@ def compare(folder: Path) -> list[str]:
     rows, _ = read_log(folder / LOG)
     policy, plain = replayed(spec, rows, None)
     if plain is None:
-        return [f"{folder}: its own search with no order is not in its log; nothing to compare with"]
+        return [f"{folder}: its own search with no order is not in its log (was it run by another version?)"]
     lines = [f"{folder}: {plain.candidates} candidates before the judge, {plain.members} members"]
     lines.append(_line("at best", at_best(policy, plain), plain))
     return lines + [_line(name, replayed(spec, rows, name)[1], plain) for name in SCORES]

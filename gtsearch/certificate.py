@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gtsearch.analysis import cost, pipelines, stats
+from gtsearch.analysis import bill, pipelines, stats
 from gtsearch.analysis.members import rows_of
 from gtsearch.identity import digest
 from gtsearch.results import SCHEMA
 from gtsearch.search.ablation import Ablation
-from gtsearch.search.board import Row, cleared, embedding_of
+from gtsearch.search.board import Row, cleared
 from gtsearch.search.policy import Findings, Policy
-from gtsearch.search.target import Confirmation, Pipeline
+from gtsearch.search.target import Confirmation
 from gtsearch.search.tradeoff import Point, records
 from gtsearch.search.weak import Attempt, Candidate, Ladder, Rung, spent
 from gtsearch.spec import BASE, Spec
 
 Json = dict[str, Any]
+
+_SPEEDUPS = ("target", "with_weak", "with_search")
 
 
 def settle(ablation: Ablation, rows: Sequence[Row]) -> list[Json]:
@@ -120,7 +121,7 @@ def _summarise(policy: Policy, trials: pd.DataFrame, error: Exception | None) ->
         },
         "weak": _weak(policy, policy.ladder, pays) if policy.ladder else None,
         "methods": methods,
-        **_speedups(spec, policy, trials, methods),
+        **_speedups(trials, methods),
         "tradeoff": _tradeoff(findings),
         "warnings": _warnings(spec, policy),
         "exit_code": 0 if findings.pays is not None or (policy.ladder is None and findings.complete) else 1,
@@ -374,7 +375,11 @@ def _methods(spec: Spec, policy: Policy, trials: pd.DataFrame) -> Json:
         chosen["transfer"] = (tuned.config, tuned.configs, findings.chosen.rows)
     for method, (tuned, rows) in findings.controls.items():
         chosen[method] = (tuned.config, tuned.configs, rows)
-    return {method: _method(method, *chosen[method], trials) for method in spec.target.methods if method in chosen}
+    told = {method: _method(method, *chosen[method], trials) for method in spec.target.methods if method in chosen}
+    if "transfer" in told and findings.chosen is not None:
+        weak = [row for pipeline in findings.chosen.pipelines for row in (*pipeline.weak_rows, *pipeline.chain)]
+        told["transfer"]["weak_run_ids"] = [row["run_id"] for row in weak]
+    return told
 
 
 def _method(
@@ -382,7 +387,7 @@ def _method(
 ) -> Json:
     ran = [row for row in rows if row is not None]
     own = trials[trials["run_id"].isin([row["run_id"] for row in ran]) & (trials["status"] != "cancelled")]
-    tuning = _tuning(trials, method)
+    tuning = bill.tuning(trials, method)
     k, n = sum(map(cleared, ran)), len(rows)
     stayed = own["stayed"].dropna()
     test = own.loc[own["status"] == "cleared", "test_accuracy"].dropna()
@@ -414,107 +419,28 @@ def _time(members: pd.DataFrame, unit: str, never_started: int) -> Json:
     }
 
 
-def _speedups(spec: Spec, policy: Policy, trials: pd.DataFrame, methods: Json) -> Json:
+def _speedups(trials: pd.DataFrame, methods: Json) -> Json:
     """How many times cheaper transfer is than scratch: the target alone, with the weak model, with all that both
-    searches spent. `speedup` says it in FLOPs, `speedup_units` in seconds and in epochs.
+    searches spent (`analysis/bill.py`). `speedup` says it in FLOPs, `speedup_units` in seconds and in epochs.
 
-    Where scratch is censored its budget stands for it, and the value is a lower bound. An epoch of the weak model and
-    one of the target are not one unit of work: `with_weak` and `with_search` in epochs say how long was trained, and
-    nothing of what it cost.
+    Where scratch is censored its budget stands for it, and the value is a lower bound. `interval` is at 95 %, over
+    report seeds; the cost of a search is held fixed in it. An epoch of the weak model and one of the target are not
+    one unit of work: `with_weak` and `with_search` in epochs say how long was trained, and nothing of what it cost.
 
     `break_even_runs`, in FLOPs and seconds: after how many target runs the search has paid for itself; null where it
     never does, or where that is not known. Where scratch is censored it is the most it takes.
     """
-    bills = {unit: _bill(spec, policy, trials, methods, unit) for unit in stats.UNITS}
+    rows = bill.booked(trials, methods, [method for method in ("transfer", "scratch") if method in methods])
+    bills = {unit: bill.of(rows, unit) for unit in stats.UNITS}
+    nothing: Json = {"value": None, "lower_bound": False, "interval": [None, None]}
+    told = {unit: both.speedups() if both else dict.fromkeys(_SPEEDUPS, nothing) for unit, both in bills.items()}
     return {
-        "speedup": _ratios(bills["flops"]),
-        "speedup_units": {unit: _ratios(bills[unit]) for unit in ("seconds", "epochs")},
+        "speedup": told["flops"],
+        "speedup_units": {unit: told[unit] for unit in ("seconds", "epochs")},
         "break_even_runs": {
-            unit: cost.break_even(bill.search - bill.scratch_search, bill.scratch, bill.whole) if bill else None
-            for unit in ("flops", "seconds")
-            for bill in [bills[unit]]
+            unit: both.break_even() if both else None for unit in ("flops", "seconds") for both in [bills[unit]]
         },
     }
-
-
-@dataclass(frozen=True)
-class _Bill:
-    """What scratch and transfer cost in one unit; None: not known.
-
-    Attributes:
-        scratch, alone: medians over report seeds; scratch's is its budget where `lower_bound`.
-        whole: median over pipelines of weak model (misses charged) and target; None where half never got there.
-        scratch_search: scratch's tuning. search: the weak search, the probes and transfer's tuning.
-    """
-
-    scratch: float | None
-    lower_bound: bool
-    alone: float | None
-    whole: float | None
-    scratch_search: float
-    search: float
-
-
-def _bill(spec: Spec, policy: Policy, trials: pd.DataFrame, methods: Json, unit: str) -> _Bill | None:
-    transfer, scratch = methods.get("transfer"), methods.get("scratch")
-    confirmation, reference = policy.findings.chosen, policy.findings.reference
-    if transfer is None or scratch is None or confirmation is None or reference is None:
-        return None
-    median, column = scratch[f"{unit}_to_goal"]["median"], stats.UNITS[unit]
-    pipelines = [
-        _weak_spent(pipeline, unit) + float(row[f"{unit}_to_goal"]) if row is not None and cleared(row) else math.inf
-        for pipeline, row in zip(confirmation.pipelines, confirmation.rows, strict=True)
-    ]
-    whole = float(np.median(pipelines))
-    return _Bill(
-        scratch=_budget(spec, policy, reference.rows, unit) if median is None else float(median),
-        lower_bound=median is None,
-        alone=transfer[f"{unit}_to_goal"]["median"],
-        whole=whole if math.isfinite(whole) else None,
-        scratch_search=float(_tuning(trials, "scratch")[column].sum()),
-        search=float(trials.loc[_is_search(confirmation, trials), column].sum())
-        + float(_tuning(trials, "transfer")[column].sum()),
-    )
-
-
-def _ratios(bill: _Bill | None) -> Json:
-    """Both sides of `with_search` with what finding them took."""
-    if bill is None:
-        return {key: {"value": None, "lower_bound": False} for key in ("target", "with_weak", "with_search")}
-
-    def ratio(below: float | None, tuning: float = 0.0) -> Json:
-        value = (bill.scratch + tuning) / below if bill.scratch is not None and below else None
-        return {"value": value, "lower_bound": bill.lower_bound}
-
-    return {
-        "target": ratio(bill.alone),
-        "with_weak": ratio(bill.whole),
-        "with_search": ratio(None if bill.whole is None else bill.whole + bill.search, bill.scratch_search),
-    }
-
-
-def _weak_spent(pipeline: Pipeline, unit: str) -> float:
-    """What a pipeline that came to its target spent before it, misses and links of a growth chain included."""
-    if unit != "epochs":
-        return float(getattr(pipeline, f"weak_{unit}"))
-    *misses, last = pipeline.weak_rows
-    handed = [embedding_of(row) for row in (last, *pipeline.chain)]
-    return float(sum(row["epochs"] for row in misses) + sum(e.epoch for e in handed if e is not None))
-
-
-def _budget(spec: Spec, policy: Policy, rows: Sequence[Row], unit: str) -> float | None:
-    """What scratch's whole budget takes; in seconds the median of the seeds that used it up, None without one."""
-    epochs = float(spec.target.budget.max_epochs)
-    if unit == "seconds":
-        used = [float(row["train_seconds"]) for row in rows if row["status"] == "exhausted"]
-        return float(np.median(used)) if used else None
-    return epochs * policy.target.architecture.flops_per_epoch if unit == "flops" else epochs
-
-
-def _tuning(trials: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The target runs that a method's config was found by, probes of the judge included."""
-    own = (trials["stage"] == "target") & (trials["method"] == method)
-    return trials[own & trials["purpose"].isin(["target_search", "probe"])]
 
 
 # -- the trade-off, and warnings ----------------------------------------------------------------------------
@@ -526,17 +452,6 @@ def _tradeoff(findings: Findings) -> Json | None:
     told = records(findings.study)
     decided = pipelines.told(pipelines.frame(told))
     return {"horizon_epochs": findings.study.horizon, **decided, "pipelines": told}
-
-
-def _is_search(confirmation: Confirmation, trials: pd.DataFrame) -> pd.Series[bool]:
-    """What finding the weak model took beside transfer's own tuning: the ladder, the gate, weak runs of the judge,
-    work that turned out not to be needed, and the pipelines of winners that were withdrawn."""
-    ran = [row["run_id"] for row in confirmation.rows if row is not None]
-    ran += [row["run_id"] for pipeline in confirmation.pipelines for row in (*pipeline.weak_rows, *pipeline.chain)]
-    searched = trials["method"].isin(["weak", "growth", "transfer"])
-    withdrawn = (trials["role"] == "report") & searched & ~trials["run_id"].isin(ran)
-    weak = (trials["stage"] == "weak") & trials["purpose"].isin(["weak_search", "weak_gate", "probe"])
-    return weak | withdrawn | (trials["purpose"] == "cancelled")
 
 
 def _warnings(spec: Spec, policy: Policy) -> list[str]:

@@ -362,7 +362,8 @@ class TradeoffSpec(Part):
             embedding a weak run ends with (at the highest level, or its last epoch), which keeps its history.
         weak_accuracy: the levels of the snapshots, rising.
         refine: further snapshots are tried around the jump until it is known within this; null: none.
-        seeds: replicates, each with its own split, weak seed, and runs from scratch to compare with.
+        seeds: replicates, each with its own split, weak seed, and runs from scratch to compare with. Fewer than 6 show
+            nothing of a scratch that always gets there; 20 see most of what there is (benchmarks/coverage.py).
         target_seeds: target runs an embedding.
         retune: how many configs of transfer are tried at each level, on a seed of their own; 0: the one that was chosen
             in the search serves all levels.
@@ -372,7 +373,7 @@ class TradeoffSpec(Part):
     designs: list[Design] = Field(default=["snapshots"])
     weak_accuracy: list[Accuracy]
     refine: Annotated[float, Field(gt=0, lt=1)] | None = 0.05
-    seeds: Count = 5
+    seeds: Count = 10
     target_seeds: Count = 1
     retune: Annotated[int, Field(ge=0, le=10**4)] = 0
     endpoints: EndpointsSpec = EndpointsSpec()

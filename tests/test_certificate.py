@@ -80,7 +80,11 @@ def test_the_speedups_by_hand() -> None:
     story = search(spec(**BIG), world(262, 262))
     summary = told(story)
     target, weak = story.policy.target.architecture, story.policy.findings.pays.candidate.architecture
-    assert summary["speedup"]["target"] == {"value": pytest.approx(5.0, rel=1e-3), "lower_bound": False}
+    assert summary["speedup"]["target"] == {
+        "value": pytest.approx(5.0, rel=1e-3),
+        "lower_bound": False,
+        "interval": pytest.approx([5.0, 5.0], rel=1e-3),
+    }
     with_weak = 200 * target.flops_per_epoch / (40 * target.flops_per_epoch + 300 * weak.flops_per_epoch)
     assert summary["speedup"]["with_weak"]["value"] == pytest.approx(with_weak, rel=1e-3)
     assert summary["speedup"]["with_search"]["value"] < with_weak
@@ -93,7 +97,7 @@ def test_the_speedups_in_other_units_by_hand() -> None:
     summary = told(story)
     units, confirmation = summary["speedup_units"], story.policy.findings.chosen
     assert set(units) == {"seconds", "epochs"}
-    assert units["epochs"]["target"] == {"value": pytest.approx(200 / 40), "lower_bound": False}
+    assert units["epochs"]["target"] == {"value": 200 / 40, "lower_bound": False, "interval": [5.0, 5.0]}
     assert units["epochs"]["with_weak"]["value"] == pytest.approx(200 / (40 + 300))
     seconds = {
         method: trials.loc[trials["run_id"].isin(record["run_ids"]), "seconds_to_goal"].median()
@@ -126,6 +130,24 @@ def test_the_break_even_is_the_search_over_what_a_run_saves_and_the_figure_says_
     assert drawn.to_dict() == pytest.approx(summary["break_even_runs"], rel=1e-6)
 
 
+def test_a_control_that_was_cancelled_is_no_cost_of_the_transfer() -> None:
+    """Nor is a study's: neither is needed to find the weak model or to train its target."""
+    story = search(spec(**BIG), world(262, 262))
+    settled = certificate.settle(story.ablation, list(story.rows.values()))
+    before = certificate.summarise(story.ablation, trials_frame(settled))
+    some = next(row for row in settled if row["method"] == "lowrank_random" and row["role"] == "search")
+    weak = next(row for row in settled if row["method"] == "weak" and row["role"] == "search")
+    cancelled = {"status": "cancelled", "purpose": "cancelled"}
+    others = [some | cancelled | {"run_id": "control"}, weak | cancelled | {"run_id": "study", "role": "tradeoff"}]
+    after = certificate.summarise(story.ablation, trials_frame([*settled, *others]))
+    assert [after[key] for key in ("speedup", "break_even_runs")] == [
+        before[key] for key in ("speedup", "break_even_runs")
+    ]
+    own = trials_frame([*settled, weak | cancelled | {"run_id": "ahead of the search"}])
+    dearer = certificate.summarise(story.ablation, own)
+    assert dearer["speedup"]["with_search"]["value"] < before["speedup"]["with_search"]["value"]
+
+
 def test_where_nothing_is_saved_it_never_breaks_even() -> None:
     assert told(search(spec(**BIG), world(262, 10**9)))["break_even_runs"] == {"flops": None, "seconds": None}
     assert told(search(spec(**BIG), world(10**9, 0)))["break_even_runs"] == {"flops": None, "seconds": None}
@@ -143,9 +165,12 @@ def test_by_flops_what_clears_for_more_is_no_rival() -> None:
 def test_a_censored_scratch_gives_lower_bounds() -> None:
     summary = told(search(spec(**BIG), world(262, 262, scratch=10**6)))
     assert summary["methods"]["scratch"]["epochs_to_goal"] == {"median": None, "interval": [None, None]}
-    assert summary["speedup"]["target"] == {"value": pytest.approx(10.0, rel=1e-3), "lower_bound": True}
-    for unit in ("seconds", "epochs"):
-        assert summary["speedup_units"][unit]["target"] == {"value": pytest.approx(10.0, rel=1e-3), "lower_bound": True}
+    for units in (summary["speedup"], summary["speedup_units"]["seconds"], summary["speedup_units"]["epochs"]):
+        assert units["target"] == {
+            "value": pytest.approx(10.0, rel=1e-3),
+            "lower_bound": True,
+            "interval": [pytest.approx(10.0, rel=1e-3), None],
+        }
     assert any("lower bound" in warning for warning in summary["warnings"])
 
 
@@ -210,11 +235,12 @@ def test_the_trade_off_is_told_with_its_pipelines() -> None:
     # Three replicates of scratch and three levels; transfer costs 40 epochs and hardly any weak ones.
     assert Counter(record["arm"] for record in study["pipelines"]) == {"scratch": 3, "transfer": 9}
     assert [(level["level"], level["reached_goal"], level["pays"]) for level in study["levels"]] == [
-        (0.1, 3, True),
-        (0.3, 3, True),
-        (0.5, 3, True),
-    ]
-    assert (study["threshold"], study["interval"], study["least_total"]) == (0.1, [None, 0.1], 0.1)
+        (0.1, 3, False),
+        (0.3, 3, False),
+        (0.5, 3, False),
+    ], "of three replicates nothing is sure"
+    assert (study["threshold"], study["interval"], study["crossing"]) == (None, [None, None], 0.1)
+    assert study["least_total"] == 0.1
     assert study["scratch"] | {"expected_flops": 0, "expected_seconds": 0} == {
         "reached": 3,
         "pipelines": 3,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from run_folders import forget_the_end, small_story, write_run
 
 import gtsearch
 from gtsearch import cli, experiment, results
@@ -268,6 +269,36 @@ def test_breakeven_wants_runs_that_measured_it(call: Call, tmp_path: Path) -> No
     assert (code, out) == (2, "") and "measured no trade-off; leave it out" in error
     code, _, error = call("breakeven", str(tmp_path))
     assert code == 2 and "is not a run folder" in error
+
+
+@pytest.mark.parametrize("command", ["breakeven", "predictors"])
+def test_a_run_named_twice_is_refused(call: Call, tmp_path: Path, command: str) -> None:
+    folder = finished(tmp_path / "tiny")
+    code, out, error = call(command, str(folder), str(folder.parent / "." / ".." / folder.parent.name / "tiny"))
+    assert (code, out) == (2, "") and "is named twice" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["predictors", "price"])
+def test_a_run_that_is_not_whole_leads_to_its_report(call: Call, tmp_path: Path, command: str) -> None:
+    folder = finished(tmp_path / "tiny")
+    (folder / "trials.parquet").write_bytes(b"no parquet")
+    code, out, error = call(command, str(folder))
+    assert (code, out) == (2, "")
+    assert error.endswith(f"`gtsearch report {folder}` shows what there is\n") and error.count("\n") == 1
+
+
+def test_breakeven_shows_what_there_is_of_a_run_without_its_end_and_says_so(call: Call, tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "half", small_story())
+    code, whole, error = call("breakeven", str(folder))
+    assert (code, error) == (0, "") and "pays from weak accuracy" in whole
+    forget_the_end(folder)
+    code, out, error = call("breakeven", str(folder))
+    assert (code, out) == (0, whole) and "gtsearch resume" in error and error.count("\n") == 1
+    log = (folder / "members.log").read_text().splitlines(keepends=True)
+    (folder / "members.log").write_text("".join(log[: len(log) // 10]))
+    code, out, error = call("breakeven", str(folder))
+    assert (code, out) == (2, "")
+    assert error.splitlines()[-1].endswith(f"`gtsearch report {folder}` shows what there is")
 
 
 # -- export -------------------------------------------------------------------------------------------------

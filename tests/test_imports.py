@@ -157,6 +157,7 @@ def test_everything_on_the_menu_is_there() -> None:
         ("import gtsearch", ["torch", "ray", "pandas", "optuna", "matplotlib"]),
         ("import gtsearch.trainables", ["ray", "optuna"]),
         ("import gtsearch.pricing", ["ray", "optuna", "matplotlib"]),
+        ("import gtsearch.certificate", ["ray", "matplotlib"]),
         ("import gtsearch.analysis.stats", ["torch", "ray", "optuna"]),
         ("import gtsearch.results", ["torch", "ray", "optuna"]),
     ],

@@ -21,6 +21,7 @@ from gtsearch.errors import GtsearchError, ResourcesError
 from gtsearch.pricing import Lane, Timing, ms_per_epoch, price, rest_on, take_turns
 from gtsearch.search.board import Phase
 from gtsearch.search.policy import Job
+from gtsearch.spec import load_spec
 from gtsearch.trainables import TargetTrainable
 
 # -- blocks and their order ---------------------------------------------------------------------------------------
@@ -227,6 +228,41 @@ def test_the_run_s_own_embedding_is_used_where_it_is_there(run: Path) -> None:
         quick(run)
 
 
+def test_a_run_named_by_a_relative_path_is_priced_with_its_own_embeddings(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_embeddings(run)
+    monkeypatch.chdir(run.parent)
+    assert cli.main(["price", run.name, "--device", "cpu", "--blocks", "1", "--seconds", "0.1"]) == 0
+    out, error = capsys.readouterr()
+    assert error == "" and "untrained" not in out
+    assert out.splitlines()[-1].endswith(f"gtsearch report {run.name}")
+    assert not results.read_pricing(run).empty
+
+
+def test_a_member_that_cannot_be_trained_is_told_without_a_line_of_source(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any, info: Any, splits: Any) -> Any:
+        raise ValueError("no such embedding (really)")
+
+    monkeypatch.setattr(TargetTrainable, "_embedding", broken)
+    with pytest.raises(GtsearchError, match=r"cannot be trained here: ValueError: no such embedding \(really\)$"):
+        quick(run)
+
+
+def own_embeddings(run: Path) -> None:
+    """Gives the run the embedding files that it lacks, of untrained models."""
+    loaded = results.load_results(run)
+    made = pricing._Made(load_spec(run / results.SPEC), loaded, run, "cpu")
+    (run / "embeddings").mkdir()
+    for subject in rest_on(loaded):
+        if subject["weak_run_id"]:
+            source = made.trials.loc[[subject["weak_run_id"]]].to_dict("records")[0]
+            name = f"{subject['weak_run_id']}-e{subject['weak_epoch']}.safetensors"
+            made._write_untrained(run / "embeddings" / name, source)
+
+
 def test_rows_of_this_device_are_replaced_and_those_of_others_stay(run: Path) -> None:
     first = quick(run).frame
     elsewhere = first.assign(device="NVIDIA H100", host="far")
@@ -261,6 +297,11 @@ def unfinished(run: Path) -> None:
     forget_the_end(run)
 
 
+def older(run: Path) -> None:
+    path = run / results.SUMMARY
+    path.write_text(path.read_text().replace(f'"schema": {results.SCHEMA}', '"schema": 1'))
+
+
 def claims_nothing(run: Path) -> None:
     loaded = results.load_results(run)
     results.write_table(run, "trials", loaded.trials.assign(role="search"))
@@ -272,7 +313,8 @@ def claims_nothing(run: Path) -> None:
     ("spoil", "complaint"),
     [
         (nothing_there, "is not a run folder"),
-        (unfinished, "is not finished: `gtsearch resume"),
+        (unfinished, "shows what there is"),
+        (older, "reads schema"),
         (claims_nothing, "claims nothing"),
     ],
 )

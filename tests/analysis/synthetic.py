@@ -78,7 +78,7 @@ class Story:
     scratch_reaches: bool = True
     transfer_reaches: bool = True
     levels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-    tradeoff_seeds: int = 5
+    tradeoff_seeds: int = 12
     designs: tuple[str, ...] = ("snapshots",)
     seed: int = 0
     weak: bool = True

@@ -25,11 +25,19 @@ ALL = Story(designs=pipelines.DESIGNS, prices={"cpu": 0.95, "a fast GPU": 0.08})
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """All three designs, on two priced devices."""
-    return make(tmp_path_factory.mktemp("whole") / "run", ALL)
+    story = replace(ALL, tradeoff_seeds=12, levels=(0.05, 0.1, 0.2, 0.3, 0.4, 0.5))
+    return make(tmp_path_factory.mktemp("whole") / "run", story)
 
 
 def frame(records: list[dict[str, Any]] = STUDY, **seconds: Any) -> pd.DataFrame:
     return pipelines.frame(records).assign(task="a + b", **seconds)
+
+
+ENOUGH = 20  # replicates that all got there: a cost of half of scratch's then surely pays
+
+
+def enough_scratch() -> list[dict[str, Any]]:
+    return scratch(*([100, 110, 90, 100] * (ENOUGH // 4)))
 
 
 def rows(table: pd.DataFrame, **where: Any) -> list[dict[str, Any]]:
@@ -81,11 +89,12 @@ def test_over_a_censored_scratch_the_ratio_is_an_upper_bound() -> None:
 
 
 def test_the_threshold_is_on_every_start_of_its_unit_alone() -> None:
-    records = [*scratch(100, 110, 90, 100)]
+    records = enough_scratch()
     for level, cost in ((0.1, 500), (0.3, 30), (0.5, 20)):
-        records += [snapshot(i, level, level + 0.01, 10, cost + i) for i in range(4)]
+        records += [snapshot(i, level, level + 0.01, 10, cost + i % 4) for i in range(ENOUGH)]
     # On this device a weak epoch is so dear that nothing pays.
-    made = breakeven.table(frame(records, **{"seconds:slow": [100.0] * 4 + [900.0, 910, 905, 890] * 3}))
+    seconds = [100.0] * ENOUGH + [900.0, 910, 905, 890] * (3 * ENOUGH // 4)
+    made = breakeven.table(frame(records, **{"seconds:slow": seconds}))
     of_flops, of_seconds = rows(made, kind="start", unit=FLOPS), rows(made, kind="start", unit="slow")
     assert {(r["threshold"], r["threshold_low"], r["threshold_high"]) for r in of_flops} == {(0.31, 0.11, 0.31)}
     assert {(r["threshold"], r["threshold_low"], r["threshold_high"]) for r in of_seconds} == {(None, 0.51, None)}
@@ -94,10 +103,10 @@ def test_the_threshold_is_on_every_start_of_its_unit_alone() -> None:
 
 
 def test_doses_and_endpoints_have_no_threshold_but_their_own() -> None:
-    records = [*scratch(100, 110, 90)]
+    records = enough_scratch()
     records += [endpoint(i, i % 3, 0.41 + 0.01 * i, 20 + i) for i in range(4)]
     own: dict[str, Any] = {"design": "dose", "dose": 0.3, "weak_accuracy": 0.4}
-    records += [pipeline("transfer", i, 30, 20 + i, **own) for i in range(3)]
+    records += [pipeline("transfer", i, 30, 20 + i % 4, **own) for i in range(ENOUGH)]
     made = breakeven.table(frame(records))
     assert [row["design"] for row in rows(made, kind="start")] == ["endpoints", "dose"]
     (ends,) = rows(made, kind="start", design="endpoints")
@@ -160,6 +169,27 @@ def test_each_device_counts_by_itself_and_what_has_no_price_is_null() -> None:
     assert claimed([]) == {}
 
 
+def test_hosts_of_one_device_are_counted_apart_and_named() -> None:
+    there = {"host": "elsewhere"}
+    twice = [row | there | {"ms_per_epoch": 2 * row["ms_per_epoch"]} for row in PRICES]
+    found = claimed([*twice, *PRICES, price("gpu", "big", "scratch", 1.0)])
+    assert list(found) == ["seconds:cpu · elsewhere", "seconds:cpu · there", "seconds:gpu"]
+    assert found["seconds:cpu · there"] == claimed(PRICES)["seconds:cpu"]
+    assert found["seconds:cpu · elsewhere"] == pytest.approx([2 * value for value in found["seconds:cpu · there"]])
+
+
+def test_of_several_runs_a_host_is_named_where_another_run_has_the_device_elsewhere(whole: Results) -> None:
+    far = whole.pricing[whole.pricing["device"] == "cpu"].assign(host="far")
+    other = replace(titled(whole, "a * b"), pricing=far)
+    here = whole.pricing.loc[whole.pricing["device"] == "cpu", "host"].iloc[0]
+    table = breakeven.across([whole, other])
+    units = {task: set(own["unit"]) for task, own in table[table["kind"] == "start"].groupby("task")}
+    assert units == {
+        whole.summary["title"]: {FLOPS, f"cpu · {here}", "a fast GPU"},
+        "a * b": {FLOPS, "cpu · far"},
+    }
+
+
 def test_a_price_that_is_missing_leaves_out_its_line_and_breaks_nothing() -> None:
     records = [*STUDY, unreached(1, 0.7, 100), unreached(2, 0.7, 100), snapshot(0, 0.7, 0.71, 40, 8)]
     prices = [row for row in PRICES if row["method"] != "transfer"]
@@ -169,7 +199,7 @@ def test_a_price_that_is_missing_leaves_out_its_line_and_breaks_nothing() -> Non
     without_scratch = [row for row in PRICES if row["method"] != "scratch"]
     seconds = breakeven.claimed_seconds(pipelines.frame(records), pricing_frame(without_scratch), trials_frame(RUNS))
     made = breakeven.table(frame(records, **seconds))
-    assert [row["ratio"] for row in rows(made, kind="start", unit="cpu")] == [None] * 4
+    assert set(made["unit"]) == {FLOPS}, "nothing is said of a device on which scratch has no price"
     draw(made)
 
 
@@ -233,17 +263,34 @@ def test_lines_bands_and_counts(whole: Results) -> None:
         counts = [f"{row['accuracy']:.2f}\n{row['reached']}/{row['pipelines']}" for row in starts]
         assert labels and set(labels) <= set(counts)
         legend = [text.get_text() for text in ax.get_legend().get_texts()]
-        assert {FLOPS, "seconds, cpu", "seconds, a fast GPU", "scratch"} <= set(legend)
+        pays = f": from {whole.summary['tradeoff']['threshold']:.3f}" if design == "snapshots" else ""
+        assert {FLOPS, f"seconds, cpu{pays}", f"seconds, a fast GPU{pays}", "scratch"} <= set(legend)
 
 
 def test_the_threshold_is_a_line_on_snapshots_alone(whole: Results) -> None:
     table = breakeven.table(breakeven.gather(whole))
     threshold = whole.summary["tradeoff"]["threshold"]
     said = {design: [text.get_text() for text in draw(table, design=design).texts] for design in pipelines.DESIGNS}
-    assert any(f"pays from {threshold:.3f} on" in text for text in said["snapshots"])
+    assert any(f"pays from {threshold:.3f} on (FLOPs)" in " ".join(text.split()) for text in said["snapshots"])
     assert not any("pays" in text or "threshold" in text for text in said["endpoints"] + said["dose"])
     assert any(list(line.get_xdata()) == [threshold, threshold] for line in draw(table).lines)
-    assert "no threshold" in [text.get_text() for text in draw(breakeven.table(frame())).texts]
+    assert "no threshold (FLOPs)" in [text.get_text() for text in draw(breakeven.table(frame())).texts]
+
+
+def test_a_threshold_at_the_lowest_level_is_said_to_be_the_least_tried() -> None:
+    records = [*enough_scratch(), *(snapshot(i, 0.3, 0.31, 10, 20 + i % 4) for i in range(ENOUGH))]
+    (note,) = [text.get_text() for text in draw(breakeven.table(frame(records))).texts]
+    assert " ".join(note.split()) == "pays from 0.310 on (FLOPs; least tried)"
+
+
+def test_a_device_in_whose_seconds_nothing_pays_is_said_in_the_legend() -> None:
+    records = [
+        *scratch(100, 110, 90),
+        *(snapshot(i, level, level, 10, 20 + i) for i in range(3) for level in (0.2, 0.3)),
+    ]
+    dear = {"seconds:an old and slow device with a long name": [10.0] * 3 + [90.0, 91, 92, 93, 94, 95]}
+    labels = [text.get_text() for text in draw(breakeven.table(frame(records, **dear))).get_legend().get_texts()]
+    assert "seconds, an old and slow device with a\nlong name: no threshold" in labels
 
 
 def test_levels_that_were_added_are_open() -> None:
@@ -337,13 +384,39 @@ def test_runs_of_one_task_are_told_apart_by_their_folders(whole: Results) -> Non
 
 
 def test_the_answers_in_a_table_are_those_of_the_summaries(whole: Results) -> None:
-    head, _, row, never = breakeven.as_markdown([whole, titled(censored(whole), "a - b")]).splitlines()
-    study = whole.summary["tradeoff"]
-    cells = dict(zip(*([cell.strip() for cell in line.strip("|").split("|")] for line in (head, row)), strict=True))
-    assert cells["task"] == whole.summary["title"] and cells["replicates"] == "5 x 1"
-    assert cells["pays from weak accuracy"] == f"{study['threshold']:.3f}"
+    _, _, _, never = breakeven.as_markdown([whole, titled(censored(whole), "a - b")]).splitlines()
+    study, (cells, _) = whole.summary["tradeoff"], answers([whole, titled(censored(whole), "a - b")])
+    assert cells["task"] == whole.summary["title"] and cells["replicates"] == "12 x 1"
+    assert cells["pays from weak accuracy, in FLOPs"] == f"{study['threshold']:.3f}"
     assert cells["by point estimates from"] == f"{study['crossing']:.3f}"
-    assert "| no threshold |" in never and "at most" in never and "0 of 5" in never
+    assert cells["grid gap at the crossing"] == f"{study['resolution']:.3f}"
+    assert "| no threshold |" in never and "at most" in never and "0 of 12" in never
+
+
+def answers(runs: list[Results]) -> list[dict[str, str]]:
+    """The rows of the Markdown table by the names of its columns."""
+    lines = [[cell.strip() for cell in line[1:-1].split("|")] for line in breakeven.as_markdown(runs).splitlines()]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+
+
+def test_every_priced_device_has_a_column_in_its_seconds(whole: Results) -> None:
+    dear = whole.pricing.copy()
+    slow = (dear["device"] == "a fast GPU") & (dear["method"] == "transfer")
+    dear.loc[slow, "ms_per_epoch"] *= 1000
+    unpriced = replace(titled(whole, "a * b"), pricing=pricing_frame([]))
+    pays, never = answers([replace(whole, pricing=dear), unpriced])
+    assert pays["in seconds on cpu"] == f"from {whole.summary['tradeoff']['threshold']:.3f}"
+    assert pays["in seconds on a fast GPU"] == "no threshold"
+    assert never["in seconds on cpu"] == never["in seconds on a fast GPU"] == "–"
+    assert not any("seconds" in name for name in answers([unpriced])[0])
+
+
+def test_a_threshold_at_the_lowest_level_may_lie_anywhere_below(folder: Path) -> None:
+    (cells,) = answers([make(folder, Story(tradeoff_seeds=12, levels=(0.4, 0.5)))])
+    told = cells["pays from weak accuracy, in FLOPs"]
+    least = cells["meets scratch's cost between (95 %)"].split()[-1]
+    assert told == f"at or below {least}, the least tried"
+    assert cells["by point estimates from"] == told and cells["in seconds on cpu"] == f"from {told}"
 
 
 def censored(results: Results) -> Results:

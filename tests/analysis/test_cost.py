@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gtsearch.analysis import cost, style
+from gtsearch.analysis import bill, cost, style
 from gtsearch.results import Results, trials_frame
 from tests.analysis.synthetic import Story, make
 
@@ -109,8 +109,8 @@ def test_the_search_has_paid_for_itself_after_so_many_runs() -> None:
     [(6000, 5000, 2000, 2), (-5, 5000, 2000, 0), (6000, 2000, 2000, None), (6000, 1, 2, None), (6000, None, 2, None)],
 )
 def test_break_even(extra: float, scratch: float | None, transfer: float, runs: float | None) -> None:
-    assert cost.break_even(extra, scratch, transfer) == runs
-    assert cost.break_even(extra, scratch, None) is None
+    assert bill.break_even(extra, scratch, transfer) == runs
+    assert bill.break_even(extra, scratch, None) is None
 
 
 def test_a_transfer_that_costs_as_much_never_pays() -> None:

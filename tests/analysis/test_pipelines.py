@@ -109,15 +109,15 @@ def test_decide_by_value() -> None:
     expected = [120 + 122 + 91, (40 + 46 + 43) / 3, (40 + 44 + 100) / 2]
     assert [ratio.value for ratio in paying.ratios] == pytest.approx([cost / 100 for cost in expected])
     assert paying.ratios == pipelines.ratios(found)
-    assert paying.ratios[1].pays and not paying.ratios[2].pays, "two of three is not sure"
+    assert not any(ratio.pays for ratio in paying.ratios), "three of three is not sure"
     assert (paying.threshold, paying.crossing) == (None, pytest.approx(0.33))
     assert paying.resolution == pytest.approx(0.33 - 0.12)
 
 
 def test_the_threshold_is_where_it_pays_from_there_on() -> None:
-    records = [*scratch(100, 110, 90, 100)]
+    records = [*scratch(*(90 + 2 * (i % 10) for i in range(16)))]
     for level, cost in ((0.1, 500), (0.2, 40), (0.3, 400), (0.4, 30), (0.5, 20)):
-        records += [snapshot(i, level, level + 0.01, 10, cost + i) for i in range(4)]
+        records += [snapshot(i, level, level + 0.01, 10, cost + i % 4) for i in range(16)]
     _, paying = pipelines.decide(frame(records), "snapshots", "flops")
     assert [ratio.pays for ratio in paying.ratios] == [False, True, False, True, True]
     assert (paying.threshold, paying.crossing) == (pytest.approx(0.41), pytest.approx(0.41))
@@ -125,8 +125,8 @@ def test_the_threshold_is_where_it_pays_from_there_on() -> None:
 
 
 def test_where_scratch_never_gets_there_ratios_are_upper_bounds() -> None:
-    records = [*scratch(200, 200, 200, **MISSED)]
-    records += [snapshot(i, 0.3, 0.3, 10, 30 + i) for i in range(3)]
+    records = [*scratch(*[200] * 12, **MISSED)]
+    records += [snapshot(i, 0.3, 0.3, 10, 30 + i % 3) for i in range(12)]
     _, paying = pipelines.decide(frame(records), "snapshots", "epochs")
     (ratio,) = paying.ratios
     assert ratio.upper_bound and ratio.value == pytest.approx(41 / 200)
@@ -134,7 +134,7 @@ def test_where_scratch_never_gets_there_ratios_are_upper_bounds() -> None:
     assert told["levels"][0]["upper_bound"] and told["levels"][0]["pays"]
     assert told["scratch"]["censored"] and told["scratch"]["reached"] == 0
     assert told["scratch"]["expected_epochs"] == 200, "what it spent, and it costs at least that"
-    once = pipelines.told(frame([*scratch(200, 200, **MISSED), *scratch(100, column=1), *records[3:5]]))
+    once = pipelines.told(frame([*scratch(200, 200, **MISSED), *scratch(100, column=1), *records[12:14]]))
     assert not once["scratch"]["censored"] and not once["levels"][0]["upper_bound"]
 
 
@@ -156,8 +156,8 @@ def test_told_by_value() -> None:
     assert [level["weak_accuracy"] for level in told["levels"]] == pytest.approx([0.12, 0.33, 0.54])
     assert (third["weak_runs"], third["reached_level"], third["reached_goal"], third["pipelines"]) == (3, 2, 2, 3)
     assert [level["ratio_flops"] for level in told["levels"]] == pytest.approx([3.33, 0.43, 0.92])
-    assert [level["pays"] for level in told["levels"]] == [False, True, False]
-    assert second["interval_flops"][0] < 0.43 < second["interval_flops"][1] < 1 and not second["upper_bound"]
+    assert not any(level["pays"] for level in told["levels"]), "three replicates are too few to be sure"
+    assert second["interval_flops"][0] < 0.43 < second["interval_flops"][1] and not second["upper_bound"]
     assert second["expected_total_flops"] == pytest.approx(430) and third["expected_total_epochs"] == pytest.approx(92)
     assert (second["median_target_epochs"], second["median_total_epochs"]) == (20, 43)
     assert third["median_total_flops"] == 440, "a miss is infinite, and the middle one got there"

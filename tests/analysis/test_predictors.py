@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from gtsearch import catalog, cli, results
 from gtsearch.analysis import predictors
@@ -19,7 +21,8 @@ from gtsearch.analysis.predictors import ALL, HELD_OUT, WITHIN
 from gtsearch.results import Results
 from tests.analysis.synthetic import Story, make
 
-SCRATCH = 100.0
+SCRATCH, BUDGET = 100.0, 300
+TASKS = ("a + b mod 41", "a * b mod 41")
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +70,8 @@ def target(of: str, epochs: int | None, role: str = "tradeoff", **row: Any) -> d
         "role": role,
         "status": "exhausted" if epochs is None else "cleared",
         "epochs_to_goal": epochs,
+        "epochs": BUDGET if epochs is None else epochs + 5,
+        "config_id": "tuned",
         "weak_run_id": of,
         "weak_epoch": 50,
     } | row
@@ -98,7 +103,7 @@ def test_targets_meet_the_scores_of_the_embedding_they_were_given(tmp_path: Path
         weak("b", accuracy=0.6, fourier=0.9),
         target("a", 40),
         target("a", 140),
-        target("b", None, "probe", status="capped"),
+        target("b", None, "probe", status="capped", cap_epochs=100) | {"epochs": 100},
         target("b", 100, "report"),
         # None of these counts: given nothing, another method, a later search on one embedding, nobody's, cancelled.
         {
@@ -122,8 +127,68 @@ def test_targets_meet_the_scores_of_the_embedding_they_were_given(tmp_path: Path
         ["b", False, 100.0, 0.6],
     ]
     assert set(catalog.SCORES) <= set(frame) and frame["fourier"].isna().tolist() == [True, True, False, False]
-    # Without scratch's median what counts is whether they came there.
-    assert predictors.gather(run(tmp_path, rows, scratch=None))["sooner"].tolist() == [True, True, False, True]
+    # Without scratch's median what counts is whether they came there; who was ended before the budget cannot tell.
+    whole = target("b", None, "report") | {"run_id": "whole"}
+    unknown = predictors.gather(run(tmp_path, [*rows, whole], scratch=None))["sooner"]
+    assert unknown.tolist() == [True, True, pd.NA, True, False]
+
+
+def capped(of: str, at: int, came: int | None = None, **row: Any) -> dict[str, Any]:
+    """A judge's probe that was to be ended at an epoch, and came to its goal before that or not."""
+    told = {"status": "capped" if came is None else "cleared", "epochs": at if came is None else came, "cap_epochs": at}
+    return target(of, came, "probe") | {"run_id": f"p-{of}-{at}-{came}"} | told | row
+
+
+def test_who_was_to_be_ended_before_scratchs_median_does_not_tell_whether_it_would_have_been_sooner(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        weak("a", accuracy=0.4),
+        capped("a", 100),
+        capped("a", 99),
+        capped("a", 80, came=40),  # known to be sooner, but with it the sooner ones alone would be kept
+        capped("a", 120, came=40),
+        capped("a", 95, cap_epochs=None),
+        target("a", None, "report", status="diverged") | {"epochs": 7},
+    ]
+    frame = predictors.gather(run(tmp_path, rows))
+    assert frame["sooner"].tolist() == [False, pd.NA, pd.NA, True, pd.NA, False]
+    assert frame["watched_epochs"].fillna(-1).tolist() == [100, 99, -1, -1, 95, np.inf]
+    # Of many weak models: they are left out of the areas and ranks, and counted.
+    clean = world(30, 1)
+    late = [capped(f"1-{i}", 60) for i in range(30)]
+    without, with_them = (
+        row_of(predictors.table(predictors.gather(run(tmp_path, members))), "fourier")
+        for members in (clean, [*clean, *late])
+    )
+    assert (without.pop("unknown"), with_them.pop("unknown")) == (0, 30)
+    assert {k: v for k, v in with_them.items() if pd.notna(v)} == {k: v for k, v in without.items() if pd.notna(v)}
+    [said] = [line for line in predictors.markdown([run(tmp_path, [*clean, *late])]) if "weak runs, come" in line]
+    assert said.endswith("; 30 more were to be ended before that could be seen, and are left out.")
+
+
+def test_ranks_end_where_the_first_target_was_no_longer_watched(tmp_path: Path) -> None:
+    """Ended at 120, a target is not behind one that came to its goal at 150: both come last."""
+    clear = [20, 40, 60, 110, 150, 290]
+    rows = [weak(f"w{i}", accuracy=0.1 * i) for i in range(8)]
+    rows += [target(f"w{i}", epochs, "report") for i, epochs in enumerate(clear)]
+    rows += [capped("w6", 120), target("w7", None, "report")]
+    frame = predictors.gather(run(tmp_path, rows))
+    ranks = [20, 40, 60, 110, 999, 999, 999, 999]
+    row = row_of(predictors.table(frame), "accuracy")
+    assert row["rank_correlation"] == pytest.approx(spearmanr(frame["accuracy"].astype(float), ranks).statistic)
+
+
+def test_the_targets_of_a_run_are_of_one_config(tmp_path: Path) -> None:
+    """That of the trade-off, without one of the report, without either of the probes; the most, not the first."""
+    other = {"config_id": "other"}
+    rows = [weak("a", accuracy=0.4), target("a", 1, "probe") | other, target("a", 2, "probe")]
+    rows += [target("a", 3, "probe")]
+    assert predictors.gather(run(tmp_path, rows))["epochs_to_goal"].tolist() == [2, 3]
+    rows += [target("a", 4, "report") | other]
+    assert predictors.gather(run(tmp_path, rows))["epochs_to_goal"].tolist() == [1, 4]
+    rows += [target("a", 5)]
+    assert predictors.gather(run(tmp_path, rows))["epochs_to_goal"].tolist() == [2, 3, 5]
 
 
 def test_noise_in_an_embedding_has_scores_of_its_own(tmp_path: Path) -> None:
@@ -142,12 +207,17 @@ def test_a_score_that_foretells_is_told_from_one_that_does_not(tmp_path: Path) -
     assert 0.3 < bad["auc"] < 0.7 and bad["auc_low"] < 0.5 < bad["auc_high"]
     assert flat["auc"] == 0.5 and pd.isna(flat["rank_correlation"])
     assert row_of(table, ALL)["auc"] > 0.95
-    assert good["more"] == pytest.approx(good["auc"] - bad["auc"]) and good["more_low"] > 0.2
-    assert good["more_low"] <= good["more"] <= good["more_high"] and pd.isna(bad["more"])
+    for other, own in (("accuracy", bad), ("norm", flat)):
+        assert good[f"over_{other}"] == pytest.approx(good["auc"] - own["auc"]) and good[f"over_{other}_low"] > 0.2
+        assert good[f"over_{other}_low"] <= good[f"over_{other}"] <= good[f"over_{other}_high"]
+        assert pd.isna(own[f"over_{other}"]), "no score is held against itself"
     ranked = spearmanr(frame["fourier"].astype(float), frame["epochs_to_goal"].replace(np.inf, 1e9)).statistic
     assert good["rank_correlation"] == pytest.approx(ranked) and ranked < -0.95
     assert good["rank_low"] <= good["rank_correlation"] <= good["rank_high"] < -0.9
-    assert (good["targets"], good["weak_runs"]) == (120, 60)
+    assert (good["targets"], good["weak_runs"], good["unknown"]) == (120, 60, 0)
+    rare = frame["sooner"] if frame["sooner"].mean() < 0.5 else ~frame["sooner"]
+    told = (int(rare.sum()), frame.loc[rare, "weak_run_id"].nunique())
+    assert (good["rarer"], good["rarer_weak_runs"]) == told
     assert good["sooner"] == int((frame["epochs_to_goal"] < SCRATCH).sum())
     assert "gap" not in set(table["score"]), "a score that is known of no target has no row"
 
@@ -217,6 +287,85 @@ def test_tested_on_a_task_it_was_not_fitted_on(tmp_path: Path) -> None:
     assert len(predictors.merged([*runs, runs[0]])) == len(predictors.merged(runs)), "a target counts once"
 
 
+def lopsided(seed: int, rare: int, runs: int) -> list[dict[str, Any]]:
+    """40 weak models of two targets each that are sooner, but for `rare` late ones of `runs` weak models; `fourier`
+    tells them apart."""
+    rows = []
+    for i in range(40):
+        rows += [weak(f"{seed}-{i}", fourier=float(i >= runs), accuracy=0.01 * i)]
+        late = range(i, rare, runs) if i < runs else ()
+        rows += [target(f"{seed}-{i}", 50, role) for role in ("tradeoff", "report")]
+        rows += [target(f"{seed}-{i}", 150) | {"run_id": f"late-{seed}-{n}"} for n in late]
+    return rows
+
+
+@pytest.mark.parametrize(("rare", "runs", "enough"), [(8, 5, True), (7, 5, False), (12, 4, False)])
+def test_a_few_of_the_rarer_kind_give_no_area_and_are_not_fitted_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rare: int, runs: int, enough: bool
+) -> None:
+    few = run(tmp_path, lopsided(1, rare, runs), TASKS[0])
+    row = row_of(predictors.table(predictors.gather(few)), "fourier")
+    assert pd.notna(row["auc"]) == enough and (row["rarer"], row["rarer_weak_runs"]) == (rare, runs)
+    assert pd.notna(row["rank_correlation"]), "the ranks need no kinds"
+    page = predictors.markdown([few])
+    said = f"the rarer kind is {rare} from {runs} weak runs, and an area needs at least 8 of either kind"
+    assert any(said in line for line in page) != enough
+    # Two more tasks: each is foretold by the other alone where the third has too few.
+    elsewhere = {"fitted_on": HELD_OUT, "task": TASKS[1]}
+    others = [run(tmp_path, world(30, seed), title) for seed, title in ((2, TASKS[1]), (3, "a - b mod 41"))]
+    fitted: set[str] = set()
+    widest = 0
+    foretold = predictors._foretold
+
+    def noted(train: pd.DataFrame, test: pd.DataFrame, columns: list[str]) -> Any:
+        nonlocal widest
+        if set(test["task"]) == {TASKS[1]} != set(train["task"]):
+            fitted.update(train["task"])
+            widest = max(widest, len(columns))
+        return foretold(train, test, columns)
+
+    monkeypatch.setattr(predictors, "_foretold", noted)
+    predictors.held_out([few, *others])
+    assert widest == (2 if enough else 3), "nor has it a say in which scores are known of all"
+    assert fitted == {"a - b mod 41"} | ({TASKS[0]} if enough else set())
+    alone = predictors.held_out([few, others[0]])
+    assert pd.notna(row_of(alone, "fourier", **elsewhere)["auc"]) == enough
+    nothing_else = "Nothing to fit on: no other task has at least 8 of either kind from 5 weak runs."
+    assert (nothing_else in predictors.markdown([few, others[0]])) != enough
+
+
+def test_a_difference_is_of_the_targets_that_both_scores_are_known_of(tmp_path: Path) -> None:
+    members = world(40, 1)
+    for row in members[:30]:
+        for kept in row.get("embeddings", ()):
+            kept["scores"]["accuracy"] = None
+    frame = predictors.gather(run(tmp_path, members))
+    row = row_of(predictors.table(frame), "fourier")
+    known = frame.dropna(subset="accuracy")
+    assert len(known) < len(frame) == row["targets"]
+    by_chance = np.random.default_rng(0).uniform(size=len(frame))
+    ours = predictors._told(frame, by_chance)
+    theirs = predictors._told(known, known["accuracy"].to_numpy(float))
+    area = roc_auc_score(known["sooner"].astype(bool), by_chance[known.index])
+    assert area != pytest.approx(ours.auc)
+    more, _ = ours.more_than(theirs) or pytest.fail("both kinds are there")
+    assert more == pytest.approx(area - theirs.auc) and pd.notna(row["over_accuracy"])
+
+
+def test_fits_hold_to_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    fit = LogisticRegression.fit
+
+    def noted(self: Any, *given: Any, **options: Any) -> Any:
+        threads.update(pool["num_threads"] for pool in threadpool_info())
+        return fit(self, *given, **options)
+
+    monkeypatch.setattr(LogisticRegression, "fit", noted)
+    with threadpool_limits(2):
+        predictors.table(predictors.gather(run(tmp_path, world(30, 1))))
+    assert threads == {1}
+
+
 def test_with_one_kind_alone_the_areas_are_not_known_and_the_ranks_are(tmp_path: Path) -> None:
     rows = [weak(f"w{i}", accuracy=0.1 * i) for i in range(6)] + [target(f"w{i}", 60 - i) for i in range(6)]
     table = predictors.table(predictors.gather(run(tmp_path, rows)))
@@ -228,7 +377,8 @@ def test_with_one_kind_alone_the_areas_are_not_known_and_the_ranks_are(tmp_path:
     predictors.draw(table, figure.add_subplot(1, 2, 2), "how fast")
     said = " ".join(" ".join(text.get_text().split()) for text in figure.axes[0].texts)
     assert said.startswith(
-        "Too few to tell apart: of 6 targets given a scored weak embedding 6 are sooner than scratch;"
+        "Too few to tell apart: of 6 targets given a scored weak embedding 6 are sooner than scratch; the rarer kind "
+        "is 0 from 0 weak runs"
     )
     assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["accuracy"]
 
@@ -239,8 +389,8 @@ def test_too_little_is_said_in_a_sentence(tmp_path: Path) -> None:
     few = [weak("a", accuracy=0.4), target("a", 40), weak("b", accuracy=0.5), target("b", None)]
     table = predictors.table(predictors.gather(run(tmp_path, few)))
     assert predictors.nothing(table) == (
-        "Too few to tell apart: of 2 targets given a scored weak embedding 1 are sooner than scratch; 3 weak runs are "
-        "needed that give one that is, and 3 one not."
+        "Too few to tell apart: of 2 targets given a scored weak embedding 1 are sooner than scratch; the rarer kind "
+        "is 1 from 1 weak run, and an area needs at least 8 of either kind from 5 weak runs."
     )
     for frame in (empty, table):
         figure = Figure()
@@ -268,6 +418,7 @@ def test_the_page_holds_the_tables_numbers(tmp_path: Path) -> None:
     runs = [run(tmp_path, world(30, 1)), run(tmp_path, world(30, 2), "a * b mod 41")]
     lines = predictors.markdown(runs)
     assert [line for line in lines if line.startswith("## ")] == [
+        "## AUC on a task that was not fitted on",
         "## a + b mod 41, fitted on other weak models",
         "## a * b mod 41, fitted on other weak models",
         "## a + b mod 41, fitted on other tasks",
@@ -275,9 +426,16 @@ def test_the_page_holds_the_tables_numbers(tmp_path: Path) -> None:
     ]
     row = row_of(predictors.table(predictors.merged(runs)), "fourier", task="a + b mod 41")
     area = f"{row['auc']:.2f} [{row['auc_low']:.2f}, {row['auc_high']:.2f}]"
-    told = f"| fourier | {area} | {row['more']:.2f} [{row['more_low']:.2f}, {row['more_high']:.2f}] | "
+    told = f"| fourier | {area} | {row['rarer']} from {row['rarer_weak_runs']} | "
+    for name in predictors.ALONE:
+        over = f"over_{name}"
+        told += f"{row[over]:.2f} [{row[f'{over}_low']:.2f}, {row[f'{over}_high']:.2f}] | "
     told += f"{row['rank_correlation']:.2f} ["
     assert any(line.startswith(told) and line.endswith("| 60 |") for line in lines)
+    elsewhere = [row_of(predictors.table(predictors.merged(runs)), "norm", fitted_on=HELD_OUT, task=t) for t in TASKS]
+    counted = (f"{row['rarer']} from {row['rarer_weak_runs']}" for row in elsewhere)
+    assert f"| targets of the rarer kind | {' | '.join(counted)} |" in lines
+    assert f"| norm | {' | '.join(predictors._bounds(row, 'auc', 'auc') for row in elsewhere)} |" in lines
     assert predictors.markdown([run(tmp_path, [])])[-1] == "No target was given a scored weak embedding by transfer."
     assert predictors.markdown([replace(runs[0], scores=runs[0].scores.iloc[:0])])[-1].startswith("No target")
 

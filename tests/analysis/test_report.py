@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 import yaml
 
@@ -264,7 +265,7 @@ def test_without_a_threshold_the_levels_that_pay_are_named(usual: Results) -> No
     study = copy.deepcopy(usual.summary["tradeoff"]) | {"threshold": None, "interval": None}
     study["levels"][-1]["pays"] = False
     name, text = sentences.threshold(usual.summary | {"tradeoff": study})
-    assert (name, text.split(";")[0]) == ("pays from", "no threshold")
+    assert (name, text.split(";")[0]) == ("pays from", "no threshold, in FLOPs")
     assert "of the levels tried, 0.1, 0.2, 0.3, 0.4 pay, but not all above" in text
 
 
@@ -366,12 +367,58 @@ def test_speedups_say_other_units_where_they_are_known_and_bounds_as_bounds(usua
         5.36,
         False,
     )
-    assert one.others == (("epochs", ">=\N{NO-BREAK SPACE}6.1\N{NO-BREAK SPACE}×"), ("seconds", "4\N{NO-BREAK SPACE}×"))
+    assert one.others == (">=\N{NO-BREAK SPACE}6.1\N{NO-BREAK SPACE}× in epochs", "4\N{NO-BREAK SPACE}× in seconds")
     assert sentences.speedups({"speedup": ratios(0.5, False)})[0].dearer
     assert not sentences.speedups({"speedup": ratios(0.5, True)})[0].dearer  # at least 0.5 may be more than 1
     assert sentences.speedups({"speedup": ratios(None, False)}) == []
     only = sentences.speedups({"speedup": ratios(None, False), "speedup_units": {"epochs": ratios(3.0, False)}})
-    assert (only[0].text, only[0].others) == ("–", (("epochs", "3\N{NO-BREAK SPACE}×"),))
+    assert (only[0].text, only[0].others) == ("–", ("3\N{NO-BREAK SPACE}× in epochs",))
+
+
+def test_a_speedup_says_its_interval_and_in_which_unit_it_is_dearer(usual: Results) -> None:
+    def ratios(value: float, *interval: float | None) -> dict[str, Any]:
+        one = {"value": value, "lower_bound": False, "interval": list(interval)}
+        return dict.fromkeys(("target", "with_weak", "with_search"), one)
+
+    told = usual.summary | {
+        "speedup": ratios(2.73, 1.86, 3.15),
+        "speedup_units": {"seconds": ratios(0.422, 0.178, None), "epochs": ratios(0.0734, 0.03, 0.28)},
+    }
+    one = sentences.speedups(told)[1]
+    assert one.interval == "1.86 to 3.15" and not one.dearer
+    epochs, seconds = (text.replace("\N{NO-BREAK SPACE}", " ") for text in one.others)
+    assert epochs == "0.0734 × [0.03, 0.28] in epochs", "epochs of two models are no price"
+    assert seconds == "0.422 × [0.178, beyond], dearer in seconds"
+    [tile] = [tile for tile in sentences.headline(told) if tile.words == "with the weak model"]
+    expected = "95 %: 1.86 to 3.15; 0.0734 × [0.03, 0.28] in epochs; 0.422 × [0.178, beyond], dearer in seconds"
+    assert tile.more.replace("\N{NO-BREAK SPACE}", " ") == expected
+    table = tables.answer([replace(usual, summary=told)], [""], [Evidence(usual)])
+    cell = dict(zip(table.head, table.rows[0], strict=True))["with the weak model"]
+    assert cell.small.replace("\N{NO-BREAK SPACE}", " ").split("\n") == expected.split("; ")
+
+
+def test_how_long_the_target_takes_with_misses_counted(usual: Results) -> None:
+    """Of scratch two seeds missed, and the budget is 400 epochs; transfer always takes 50."""
+    trials = usual.trials.copy()
+    report_seeds = (trials["stage"] == "target") & (trials["role"] == "report")
+    methods = copy.deepcopy({name: usual.summary["methods"][name] for name in ("transfer", "scratch")})
+    for method, times in {"transfer": [50] * 10, "scratch": [100] * 8 + [None] * 2}.items():
+        own = trials.index[report_seeds & (trials["method"] == method)]
+        trials.loc[own, "epochs_to_goal"] = pd.array(times, dtype="Int64")
+        trials.loc[own, "epochs"] = [time or 400 for time in times]
+        trials.loc[own, "status"] = ["cleared" if time else "exhausted" for time in times]
+    results = replace(altered(usual, methods=methods), trials=trials)
+    [table] = [one for one in tables.of_run(results, Evidence(results)) if one.title.startswith("How long the target")]
+    assert "misses counted" in table.title and "horizon is 400 epochs" in table.note
+    rows = {row[0].text: dict(zip(table.head, row, strict=True)) for row in table.rows}
+    scratch, transfer = rows["scratch"], rows["transfer"]
+    assert scratch["mean to the horizon"].value == pytest.approx((8 * 100 + 2 * 400) / 10)
+    assert scratch["PAR10"].value == pytest.approx((8 * 100 + 2 * 4000) / 10)
+    assert scratch["with restarts"].value == pytest.approx(100 / 0.8)
+    assert scratch["with restarts"].small == "restart after 100 epochs" and scratch["p, log-rank"].text == ""
+    assert transfer["mean to the horizon"].value == transfer["PAR10"].value == 50
+    assert (transfer["with restarts"].text, transfer["with restarts"].small) == ("50", "never restart")
+    assert transfer["p, log-rank"].text == "below 0.001" and transfer["p, log-rank"].members is None
 
 
 def test_what_is_censored_is_said_with_its_budget(usual: Results) -> None:
@@ -393,7 +440,7 @@ def test_what_is_censored_is_said_with_its_budget(usual: Results) -> None:
     )
     study = usual.trials[target & (usual.trials["role"] == "tradeoff")]
     missed = int((study["status"] != "cleared").sum())
-    assert told["trade-off"].startswith(f"{missed} of {len(study)} targets, ")
+    assert told["trade-off"].startswith(f"{missed} of {len(study)} pipelines, ")
 
 
 def test_the_one_table_has_a_row_a_run(usual: Results, small: Results) -> None:

@@ -94,6 +94,29 @@ def test_the_expected_best_of_n_counts_a_miss_as_the_budget() -> None:
     assert (draws["low"] <= draws["best"]).all() and (draws["best"] <= draws["high"]).all()
 
 
+def test_a_config_that_was_cut_lies_between_the_epochs_it_ran_and_the_budget() -> None:
+    """Of 60, 40 and one cut at 50: whether a set without the 40 holds 50 or 100 is not known; with it, it is 40."""
+    cut = run("scratch", "search", "d", 50, reached=False, status="capped")
+    draws = part(table_of(run("scratch", "search", "b", 60), run("scratch", "search", "c", 40), cut), "draws")
+    assert draws["best"].tolist() == pytest.approx([(60 + 40 + 50) / 3, (40 + 50 + 40) / 3, 40])
+    assert draws["most"].tolist() == pytest.approx([(60 + 40 + 100) / 3, (40 + 60 + 40) / 3, 40])
+    assert (draws["low"] <= draws["best"]).all() and (draws["most"] <= draws["high"]).all()
+    whole = part(table_of(*SEARCH), "draws")
+    assert whole["best"].tolist() == whole["most"].tolist(), "nobody was cut"
+
+
+def test_both_bounds_are_drawn_and_the_caption_says_what_they_are() -> None:
+    cut = run("scratch", "search", "d", 50, reached=False, status="capped")
+    table = table_of(run("scratch", "search", "b", 60), run("scratch", "search", "c", 40), cut)
+    heights = [line.get_ydata()[0] for line in drawn(table, part="draws").lines if len(line.get_ydata()) == 3]
+    assert heights == pytest.approx([200 / 3, 50])
+    never = [run("onehot", "search", f"o{i}", 50, reached=False, status="capped") for i in range(3)]
+    heights = [list(line.get_ydata()) for line in drawn(table_of(*never), part="draws").lines]
+    assert {round(height) for one in heights for height in one} == {100}, "when it was cut is no result"
+    for words in ("at least", "at most", "1.5 times", "no independent draws"):
+        assert words in tuning.CAPTION
+
+
 def test_without_a_budget_in_the_experiment_the_longest_run_stands_for_it() -> None:
     frame = pd.DataFrame(SEARCH).astype({"epochs_to_goal": "Int64", "epochs": "Int64"})
     assert set(tuning.table(frame.assign(budget=None))["budget"]) == {100}

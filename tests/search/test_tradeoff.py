@@ -168,7 +168,7 @@ def test_where_scratch_never_gets_there_the_budget_is_the_horizon() -> None:
 
 @pytest.mark.parametrize("jump", [0.33, 0.12, 0.49])
 def test_levels_are_added_until_the_jump_is_known_well_enough(jump: float) -> None:
-    story = search(asking(refine=0.05), world(from_accuracy(jump)))
+    story = search(asking(refine=0.05, seeds=12), world(from_accuracy(jump)))
     study = study_of(story)
     asked = levels(study)
     assert [level for level, refined in asked.items() if not refined] == [0.1, 0.3, 0.5]
@@ -196,7 +196,7 @@ def test_no_level_is_asked_for_twice_and_a_finer_jump_takes_more() -> None:
 
 @pytest.mark.parametrize("jump", [0.0, 0.9])
 def test_where_everything_pays_or_nothing_does_there_is_no_jump_to_look_for(jump: float) -> None:
-    study = study_of(search(asking(), world(from_accuracy(jump))))
+    study = study_of(search(asking(seeds=12), world(from_accuracy(jump))))
     assert levels(study) == {0.1: False, 0.3: False, 0.5: False}
     assert pipelines.told(pipelines.frame(records(study)))["threshold"] == (0.1 if jump == 0 else None)
 
@@ -214,15 +214,16 @@ def test_levels_that_cannot_be_told_apart_are_one() -> None:
 
 
 def test_where_it_surely_pays_is_looked_for_beside_where_it_was_seen_to_pay() -> None:
-    """From 0.2 on three replicates of four get there, which pays by the point estimate; from 0.42 on all do."""
+    """From 0.2 on nine replicates of twelve get there, which pays by the point estimate; from 0.42 on all do."""
 
     def reaches(member: Member, source: Member) -> bool:
         assert member.embedding is not None
-        lucky = source.seed != max(m.seed for m in known.members.values() if m.role == "tradeoff" and m.stage == "weak")
+        seeds = sorted(m.seed for m in known.members.values() if m.role == "tradeoff" and m.stage == "weak")
+        lucky = source.seed not in seeds[-3:]
         return member.embedding.accuracy >= 0.42 or (member.embedding.accuracy >= 0.2 and lucky)
 
     known = world(reaches)
-    study = study_of(search(asking(refine=0.05), known))
+    study = study_of(search(asking(refine=0.05, seeds=12), known))
     told = pipelines.told(pipelines.frame(records(study)))
     assert told["crossing"] < 0.3 < told["threshold"]
     measured = sorted(levels(study))
