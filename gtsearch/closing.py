@@ -264,7 +264,8 @@ def _time(method: Json, goal: str) -> str:
 def _speedup(speedup: Json) -> str:
     ends = {"target": "scratch", "with_weak": "with the weak model", "with_search": "with every search"}
     known = {end: speedup[key] for key, end in ends.items() if speedup[key]["value"] is not None}
-    return f"transfer is {' · '.join(_compared(end, **r) for end, r in known.items())}, in FLOPs" if known else ""
+    compared = [_compared(end, ratio["value"], ratio["lower_bound"]) for end, ratio in known.items()]
+    return f"transfer is {' · '.join(compared)}, in FLOPs" if compared else ""
 
 
 def _compared(end: str, value: float, lower_bound: bool) -> str:
@@ -286,9 +287,12 @@ def _tradeoff(summary: Json) -> Iterator[str]:
     if tradeoff is None:
         return
     if tradeoff["threshold"] is None:
-        threshold = "at no weak accuracy that was tried: no threshold"
+        threshold = "at no weak accuracy that was tried: no threshold, in FLOPs"
+        if tradeoff["crossing"] is not None:
+            threshold += f" (by point estimates alone from {_share(tradeoff['crossing'])} on)"
     else:
-        threshold = f"from weak accuracy {_share(tradeoff['threshold'])} on{_jump(tradeoff)}"
+        at_most = "at most " if sentences.least_tried(tradeoff) else ""
+        threshold = f"from weak accuracy {at_most}{_share(tradeoff['threshold'])} on, in FLOPs{_jump(tradeoff)}"
         if tradeoff["scratch"]["censored"]:
             threshold += ", where scratch never reaches the goal"
     least = tradeoff["least_total"]

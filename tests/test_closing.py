@@ -50,10 +50,16 @@ def ratios(*values: float | None, lower_bound: bool = False) -> dict[str, Any]:
 
 
 def study(
-    threshold: float | None, interval: list[float | None], least_total: float | None, censored: bool = False
+    threshold: float | None,
+    interval: list[float | None],
+    least_total: float | None,
+    censored: bool = False,
+    crossing: float | None = None,
+    lowest: float = 0.1,
 ) -> dict[str, Any]:
-    told = {"threshold": threshold, "interval": interval, "least_total": least_total}
-    return told | {"scratch": {"censored": censored}}
+    told = {"threshold": threshold, "interval": interval, "least_total": least_total, "crossing": crossing}
+    levels = [{"design": "snapshots", "weak_accuracy": accuracy} for accuracy in (lowest, 0.5)]
+    return told | {"scratch": {"censored": censored}, "levels": levels}
 
 
 GOOD: dict[str, Any] = {
@@ -111,7 +117,8 @@ def test_a_run_that_went_well() -> None:
         "         lowrank_random  0.99 not reached by any seed  0 of 10",
         "         transfer is 3.0 times faster than scratch · 1.2 times faster with the weak model · "
         "2.5 times slower with every search, in FLOPs",
-        "pays     from weak accuracy .30 on (95 %: cost and scratch's meet between .20 and .30); least total at .40",
+        "pays     from weak accuracy .30 on, in FLOPs (95 %: cost and scratch's meet between .20 and .30); "
+        "least total at .40",
         "report   runs/modadd/report.html",
     ]
 
@@ -189,8 +196,8 @@ def test_scratch_is_censored() -> None:
         "         scratch   0.99 reached by half the seeds or fewer  3 of 10",
         "         transfer is at least 3.0 times faster than scratch · at most 2.5 times slower with every search, "
         "in FLOPs",
-        "pays     from weak accuracy .30 on (95 %: cost and scratch's meet between .20 and .30), where scratch never "
-        "reaches the goal; least total at .40",
+        "pays     from weak accuracy .30 on, in FLOPs (95 %: cost and scratch's meet between .20 and .30), "
+        "where scratch never reaches the goal; least total at .40",
         "warning  scratch is censored",
         "warning  lr lies on the edge",
         "report   runs/modadd/report.html",
@@ -200,19 +207,21 @@ def test_scratch_is_censored() -> None:
 @pytest.mark.parametrize(
     ("tradeoff", "text"),
     [
-        (study(None, [None, None], None), "pays     at no weak accuracy that was tried: no threshold"),
+        (study(None, [None, None], None), "pays     at no weak accuracy that was tried: no threshold, in FLOPs"),
         (
-            study(None, [0.4, None], 0.4),
-            "pays     at no weak accuracy that was tried: no threshold; least total at .40",
+            study(None, [0.4, None], 0.4, crossing=0.35),
+            "pays     at no weak accuracy that was tried: no threshold, in FLOPs "
+            "(by point estimates alone from .35 on); least total at .40",
         ),
-        (study(0.3, [None, 0.3], 0.4), "pays     from weak accuracy .30 on; least total at .40"),
+        (study(0.3, [None, 0.3], 0.4), "pays     from weak accuracy .30 on, in FLOPs; least total at .40"),
+        (study(0.3, [None, 0.3], None, lowest=0.3), "pays     from weak accuracy at most .30 on, in FLOPs"),
         (
             study(0.3, [0.25, 0.3], None),
-            "pays     from weak accuracy .30 on (95 %: cost and scratch's meet between .25 and .30)",
+            "pays     from weak accuracy .30 on, in FLOPs (95 %: cost and scratch's meet between .25 and .30)",
         ),
         (
             study(0.3, [None, 0.3], 0.4, censored=True),
-            "pays     from weak accuracy .30 on, where scratch never reaches the goal; least total at .40",
+            "pays     from weak accuracy .30 on, in FLOPs, where scratch never reaches the goal; least total at .40",
         ),
     ],
 )
