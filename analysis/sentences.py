@@ -335,9 +335,12 @@ def _other(unit: str, ratio: Json) -> str:
 
 
 def _bounds(ratio: Json) -> list[str]:
-    """Both ends of a ratio's interval; nothing where neither is known, as in summaries of earlier versions."""
-    bounds = ratio.get("interval") or (None, None)
-    return [] if set(bounds) == {None} else ["beyond" if bound is None else style.number(bound) for bound in bounds]
+    """Both ends of a ratio's interval; nothing where neither is known, as in summaries of earlier versions. Where half
+    of the transfers may never get there, it may be nought times cheaper; where half of scratch's may not, any times."""
+    low, high = ratio.get("interval") or (None, None)
+    if low is None and high is None:
+        return []
+    return ["0" if low is None else style.number(low), "beyond" if high is None else style.number(high)]
 
 
 def _is_dearer(ratio: Json) -> bool:
