@@ -13,8 +13,9 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 run: .venv/installed
 	$(BIN)/gtsearch run search_spaces/modadd.yaml
 
+# A file is one process's: its fixtures are made once, and its processes of Ray meet no others of the same file.
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff check

@@ -637,7 +637,7 @@ def kept_levels(**asked: Any) -> tuple[float, ...]:
 def test_a_trade_off_gets_every_default() -> None:
     tradeoff = parse_spec(changed(tradeoff={"weak_accuracy": [0.2, 0.3]})).tradeoff
     assert tradeoff is not None
-    assert (tradeoff.designs, tradeoff.refine, tradeoff.seeds, tradeoff.target_seeds) == (["snapshots"], 0.05, 5, 1)
+    assert (tradeoff.designs, tradeoff.refine, tradeoff.seeds, tradeoff.target_seeds) == (["snapshots"], 0.05, 10, 1)
     assert (tradeoff.retune, tradeoff.doses) == (0, [0.0, 0.2, 0.4, 0.6, 0.8])
     assert (tradeoff.endpoints.architectures, tradeoff.endpoints.weight_decays) == (6, 3)
 
