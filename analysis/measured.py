@@ -123,11 +123,6 @@ def probed(results: Results) -> list[str]:
 # -- members and their values ---------------------------------------------------------------------------------
 
 
-def variations_of(results: Results) -> list[str]:
-    """The experiment's variations, itself first; itself alone where it was not varied."""
-    return list(results.summary["variations"] or [BASE])
-
-
 def members_of(results: Results, variation: str = BASE) -> Members:
     """The report members of one variation."""
     varied = results.summary["variations"]

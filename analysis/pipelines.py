@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gtsearch.analysis import stats
-from gtsearch.analysis.stats import Paying, Ratio, Starts, floats
+from gtsearch.analysis import payoff, stats
+from gtsearch.analysis.payoff import Paying, Ratio, Starts
+from gtsearch.analysis.stats import floats
 
 UNITS = stats.UNITS
 DESIGNS = ("snapshots", "endpoints", "dose")
@@ -47,7 +48,7 @@ class Start:
         accuracy: median over the weak models that came there, as measured; None where none did.
         weak_runs, came: weak models, and how many of them had something to hand over.
         reached, pipelines: targets at their goal, of all pipelines that were begun.
-        arrays: [replicates, target seeds], for `stats.cost_ratio`.
+        arrays: [replicates, target seeds], for `payoff.cost_ratio`.
     """
 
     design: str
@@ -127,7 +128,7 @@ def _grid(rows: pd.DataFrame, replicates: list[int], unit: str) -> Starts:
 
 def ratios(of: Iterable[Start]) -> list[Ratio]:
     """Expected cost over scratch's, a start."""
-    return [stats.cost_ratio(start.arrays, start.scratch) for start in of]
+    return [payoff.cost_ratio(start.arrays, start.scratch) for start in of]
 
 
 def decide(pipelines: pd.DataFrame, design: str, unit: str) -> tuple[list[Start], Paying]:
@@ -135,7 +136,7 @@ def decide(pipelines: pd.DataFrame, design: str, unit: str) -> tuple[list[Start]
     found = starts(pipelines, design, unit)
     if design == "endpoints" or not found:  # bins of endpoints are compared with scratch on splits of their own
         return found, Paying(ratios(found), None, (None, None), None, None)
-    return found, stats.paying([start.arrays for start in found], found[0].scratch)
+    return found, payoff.paying([start.arrays for start in found], found[0].scratch)
 
 
 def told(pipelines: pd.DataFrame) -> dict[str, Any]:
@@ -174,8 +175,8 @@ def told(pipelines: pd.DataFrame) -> dict[str, Any]:
         "screening": _screening(snapshots_found, threshold.threshold or threshold.crossing),
         "replicates": replicates,
         "target_seeds": int(scratch["column"].nunique()),
-        "coverage": stats.coverage_note(replicates),
-        "threshold_coverage": stats.threshold_coverage(replicates),
+        "coverage": payoff.coverage_note(replicates),
+        "threshold_coverage": payoff.threshold_coverage(replicates),
         "scratch": {
             "reached": int(scratch["reached"].sum()),
             "pipelines": len(scratch),

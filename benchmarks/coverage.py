@@ -37,7 +37,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats as scipy_stats
 
-from gtsearch.analysis import stats
+from gtsearch.analysis import payoff, stats
 
 LEVELS = np.arange(1, 14) * 0.05
 HORIZON = 400.0  # epochs of the target: the unit of cost
@@ -78,7 +78,7 @@ class Truth:
 
 def study(
     random: np.random.Generator, replicates: int, target_seeds: int, apart: float, regime: str
-) -> tuple[list[stats.Starts], stats.Starts]:
+) -> tuple[list[payoff.Starts], payoff.Starts]:
     """One simulated study: a start for each of LEVELS, and scratch. What a target seed does to starts alone has the
     standard deviation `apart`, in logs."""
     return (_jump if regime == "jump" else _seeds)(random, replicates, target_seeds, apart)
@@ -86,7 +86,7 @@ def study(
 
 def _jump(
     random: np.random.Generator, replicates: int, target_seeds: int, apart: float
-) -> tuple[list[stats.Starts], stats.Starts]:
+) -> tuple[list[payoff.Starts], payoff.Starts]:
     ceiling = np.clip(random.normal(0.65, 0.1, replicates), 0.2, 0.95)
     pace = np.exp(random.normal(np.log(250.0), 0.3, replicates))
     split = random.normal(0.0, 0.25, replicates)
@@ -107,16 +107,16 @@ def _jump(
         time = np.exp(middle + (split + weak_seed)[:, None] + target_seed + own + noise)
         weak_cost = WEAK_EPOCH_COST * np.where(came, epochs, WEAK_EPOCHS)
         spent = weak_cost[:, None] + np.where(came[:, None], np.minimum(time, HORIZON), 0.0)
-        starts.append(stats.Starts(accuracy, spent, came[:, None] & (time <= HORIZON)))
+        starts.append(payoff.Starts(accuracy, spent, came[:, None] & (time <= HORIZON)))
 
     time = np.exp(np.log(260.0) + split[:, None] + target_seed + random.normal(0.0, 0.6, grid))
     unknown = np.full(replicates, np.nan)
-    return starts, stats.Starts(unknown, np.minimum(time, HORIZON), time <= HORIZON)
+    return starts, payoff.Starts(unknown, np.minimum(time, HORIZON), time <= HORIZON)
 
 
 def _seeds(
     random: np.random.Generator, replicates: int, target_seeds: int, apart: float
-) -> tuple[list[stats.Starts], stats.Starts]:
+) -> tuple[list[payoff.Starts], payoff.Starts]:
     bad = random.random(replicates) < BAD
     split = random.normal(0.0, 0.1, replicates)
     own = random.normal(0.0, apart, target_seeds)
@@ -128,11 +128,11 @@ def _seeds(
         accuracy = level + random.uniform(0.0, 0.05, replicates)
         middle = np.log(16.0 + 74.0 / (1.0 + np.exp((level - 0.327) / 0.05)))
         success = np.exp(middle + split[:, None] + own + random.normal(0.0, 0.1, grid))
-        starts.append(stats.Starts(accuracy, np.where(reached, np.minimum(success, MISS), MISS), reached))
+        starts.append(payoff.Starts(accuracy, np.where(reached, np.minimum(success, MISS), MISS), reached))
 
     time = np.exp(np.log(80.0) + split[:, None] + random.normal(0.0, 0.3, grid))
     unknown = np.full(replicates, np.nan)
-    return starts, stats.Starts(unknown, np.minimum(time, MISS), time <= MISS)
+    return starts, payoff.Starts(unknown, np.minimum(time, MISS), time <= MISS)
 
 
 def truth(apart: float = 0.0, studies: int = 1500, seed: int = 20261121, regime: str = "jump") -> Truth:
@@ -165,7 +165,7 @@ class Coverage:
 
 
 def coverage(true: Truth, replicates: int, target_seeds: int, repetitions: int, seed: int = 0) -> Coverage:
-    """Simulates `repetitions` studies and asks `stats.paying` of each.
+    """Simulates `repetitions` studies and asks `payoff.paying` of each.
 
     An end of an interval that is None lies beyond everything. An accuracy measured at a level lies between that level
     and the next, so the crossing level parts those below it from those that pay.
@@ -175,7 +175,7 @@ def coverage(true: Truth, replicates: int, target_seeds: int, repetitions: int, 
     threshold = claimed = wrong = 0
     crossing = LEVELS[true.crossing]
     for _ in range(repetitions):
-        found = stats.paying(*study(random, replicates, target_seeds, true.apart, true.regime))
+        found = payoff.paying(*study(random, replicates, target_seeds, true.apart, true.regime))
         ratio += [_holds(one.interval, value) for one, value in zip(found.ratios, true.ratios, strict=True)]
         pays += [one.pays for one in found.ratios]
         low, high = found.interval
@@ -202,7 +202,7 @@ def rivals(true: Truth, replicates: int, target_seeds: int, repetitions: int, se
     return (held / (repetitions * len(true.near))).tolist()
 
 
-def bootstraps(starts: stats.Starts, scratch: stats.Starts, random: np.random.Generator) -> Iterator[stats.Interval]:
+def bootstraps(starts: payoff.Starts, scratch: payoff.Starts, random: np.random.Generator) -> Iterator[stats.Interval]:
     """The 95 % intervals of RIVALS, of the log of the ratio: of replicates (scipy's), and crossed with target seeds.
 
     A resample in which the start never gets there is infinite, one in which only scratch never does minus infinite.

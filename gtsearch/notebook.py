@@ -41,8 +41,12 @@ class RunResults(Results):
         return frame
 
     def tradeoff(self) -> pd.DataFrame:
-        """Weak accuracy against what the target then costs: the table of the figure `tradeoff`."""
-        return self.table("tradeoff")
+        """Weak accuracy against what the target then costs: a row a pipeline of every design and of scratch, columns as
+        `gtsearch.analysis.pipelines.COLUMNS` tells; no rows where there was no study."""
+        from gtsearch.analysis import pipelines
+
+        study = self.summary["tradeoff"]
+        return pipelines.frame(study["pipelines"] if study else [])
 
     def survival(self) -> pd.DataFrame:
         """How many seeds have not got there yet, by what they spent: the table of the figure `survival`."""

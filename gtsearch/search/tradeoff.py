@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gtsearch.analysis import pipelines
-from gtsearch.analysis.stats import Paying
+from gtsearch.analysis.payoff import Paying
 from gtsearch.identity import canonical, derive_seed
 from gtsearch.search.board import (
     PENDING,

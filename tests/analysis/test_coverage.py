@@ -12,7 +12,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from benchmarks import coverage
-from gtsearch.analysis import stats
+from gtsearch.analysis import payoff, stats
 
 pytestmark = pytest.mark.slow
 
@@ -58,9 +58,9 @@ def test_the_decision_on_what_pays(
     truth = true if regime == "jump" else seeds
     found = coverage.coverage(truth, replicates, target_seeds, STUDIES, seed=1)
     near = float(np.mean([found.ratio[level] for level in truth.near])) / STUDIES
-    assert near > stats.MEASURED_COVERAGE[replicates] - 0.03
+    assert near > payoff.MEASURED_COVERAGE[replicates] - 0.03
     assert min(found.ratio[level] for level in truth.near) / STUDIES > 0.93
-    assert found.threshold / STUDIES > stats.MEASURED_THRESHOLD_COVERAGE[replicates] - 0.03
+    assert found.threshold / STUDIES > payoff.MEASURED_THRESHOLD_COVERAGE[replicates] - 0.03
     # Nominal is 0.025, of which 300 studies may show twice as many.
     assert found.wrong / STUDIES < 0.05 and found.pays[truth.crossing - 1] / STUDIES < 0.05
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gtsearch.analysis import pipelines, stats
+from gtsearch.analysis import payoff, pipelines
 from tests.analysis.study_kit import MISSED, STUDY, endpoint, pipeline, scratch, snapshot, unreached
 
 
@@ -147,7 +147,7 @@ def test_told_by_value() -> None:
     assert (told["threshold"], told["crossing"]) == (None, pytest.approx(0.33))
     assert told["resolution"] == pytest.approx(0.21) and told["least_total"] == 0.3
     assert (told["replicates"], told["target_seeds"]) == (3, 1)
-    assert told["coverage"] == stats.coverage_note(3)
+    assert told["coverage"] == payoff.coverage_note(3)
     scratch_told = {"reached": 3, "pipelines": 3, "censored": False}
     scratch_told |= {"expected_epochs": 100, "expected_seconds": 10, "expected_flops": 1000}
     assert told["scratch"] == pytest.approx(scratch_told)

@@ -269,6 +269,16 @@ def test_without_a_threshold_the_levels_that_pay_are_named(usual: Results) -> No
     assert "of the levels tried, 0.1, 0.2, 0.3, 0.4 pay, but not all above" in text
 
 
+def test_a_threshold_at_the_least_accuracy_tried_may_lie_below_it(usual: Results) -> None:
+    study = copy.deepcopy(usual.summary["tradeoff"])
+    least = min(entry["weak_accuracy"] for entry in sentences.snapshots(study))
+    for threshold, words in ((least, "weak accuracy at most "), (least + 0.1, "weak accuracy 0.")):
+        summary = usual.summary | {"tradeoff": study | {"threshold": threshold, "interval": [None, threshold]}}
+        assert sentences.threshold(summary)[1].startswith(words)
+        tile = next(tile for tile in sentences.headline(summary) if "weak accuracy" in tile.words)
+        assert tile.value.startswith("<=") == (threshold == least)
+
+
 # -- several runs -------------------------------------------------------------------------------------------
 
 

@@ -518,3 +518,28 @@ def test_records_by_value() -> None:
     assert (own["design"], own["level"], own["refined"], own["weak_accuracy"]) == ("snapshots", 0.3, True, 0.31)
     assert (own["weak_run_id"], own["architecture"]) == ("w", "mlp-d2-w8-L2")
     assert frame.iloc[4][["level", "refined", "weak_accuracy"]].isna().all() and frame.iloc[4]["dose"] == 0.5
+
+
+# -- what a record says -----------------------------------------------------------------------------------------
+
+
+def kept(accuracy: float) -> Embedding:
+    return Embedding("e", "sha", "weak", 4, 120, accuracy, 1200, 1.2)
+
+
+def test_a_chain_that_broke_charges_the_weak_model_up_to_the_level_and_every_link() -> None:
+    weak = {"run_id": "weak", "architecture": "mlp", "epochs": 500, "train_flops": 5000, "train_seconds": 5.0}
+    link = {"epochs": 30, "train_flops": 900, "train_seconds": 0.9}
+    start = Start("snapshots", 0, weak, kept(0.3), level=0.3, refined=False)
+    whole, broken = records(Study([], 100, [Point(start, 0, None), Point(start, 0, None, (link, link))]))
+    assert [whole[f"total_{unit}"] for unit in ("epochs", "flops", "seconds")] == [500, 5000, 5]
+    assert [broken[f"total_{unit}"] for unit in ("epochs", "flops", "seconds")] == pytest.approx([180, 3000, 3])
+    assert not broken["reached"] and broken["weak_accuracy"] is None
+
+
+def test_the_accuracy_at_hand_over_is_the_weak_models_and_not_that_of_what_grew_from_it() -> None:
+    weak = {"run_id": "weak", "architecture": "mlp", "epochs": 500, "train_flops": 5000, "train_seconds": 5.0}
+    target: dict[str, Any] = {"run_id": "t", "status": "cleared", "weak_accuracy": 0.95, "weak_epoch": 9}
+    target |= {"weak_flops": 1, "weak_seconds": 1, "epochs_to_goal": 10, "flops_to_goal": 10, "seconds_to_goal": 10}
+    (told,) = records(Study([], 100, [Point(Start("snapshots", 0, weak, kept(0.3), level=0.3), 0, target)]))
+    assert told["weak_accuracy"] == 0.3
