@@ -140,6 +140,12 @@ def test_flops_beyond_63_bits_are_booked() -> None:
     assert results.ledger_frame(trials, 1.0).set_index("purpose").loc["total", "train_flops"] == 2.0**64
 
 
+def test_a_level_that_no_weak_model_came_to_is_no_member_of_the_ledger() -> None:
+    trials = results.trials_frame([member("a"), member("b", purpose="tradeoff", method="transfer", status="unreached")])
+    ledger = as_values(results.ledger_frame(trials, wall_seconds=1.0))
+    assert [(row["purpose"], row["members"]) for row in ledger] == [("weak_search", 1), ("total", 1)]
+
+
 def test_the_ledger_has_a_row_a_purpose_and_method_and_a_total() -> None:
     trials = results.trials_frame(
         [
