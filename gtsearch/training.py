@@ -2,7 +2,7 @@
 
 A *stack* is members that share one tensor program: their parameters are the rows of one flat buffer. On a CPU
 stacks hold one member, because one member at a time stays in cache; on a GPU they hold many. The loop is the
-same: a stack of one calls its module directly and pays nothing for being stackable.
+same: what differs is who works out the gradient (`gtsearch.passes`).
 
 Entry: `Cohort(members, splits, plan).step(seconds)` until `done`.
 """
@@ -19,17 +19,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, vmap
 
-from gtsearch.losses import Loss, cross_entropy, is_right
+from gtsearch.losses import Loss, cross_entropy
 from gtsearch.methods.base import Frozen, Hooks, Method, Slot
 from gtsearch.models.base import FactorisedEmbedding, Model
 from gtsearch.optimizers.adamw import AdamW
 from gtsearch.optimizers.base import Optimizer
+from gtsearch.passes import AutogradPasses, Passes
 from gtsearch.probes.base import Probe, View
-from gtsearch.tasks.base import Part, Splits
-
-EVALUATION_ROWS = 1024
+from gtsearch.tasks.base import Splits
 
 
 @dataclass(frozen=True)
@@ -348,41 +346,19 @@ class _Stack:
             for name, parameter in self.leaves.items():
                 parameter.data = views[name][0]
             self.gradients = {name: gradient[0] for name, gradient in self.gradients.items()}
-            self._call: Callable[..., Tensor] = self.module
         else:
             self.leaves = {name: view.detach().requires_grad_() for name, view in views.items()}
-            self._call = vmap(self._call_one, in_dims=(0, None))
+        self.passes = self._passes()
+
+    def _passes(self) -> Passes:
+        """Who works out the gradient: the model's own expressions where it has some and stands alone, else autograd."""
+        train, loss = self.splits.train, self.plan.loss
+        own = self.module.passes(self.gradients, loss, train) if self.single and train.y.device.type == "cpu" else None
+        return own or AutogradPasses(self.module, self.leaves, self.gradients, loss, train, many=not self.single)
 
     def _by_name(self, flat: Tensor) -> dict[str, Tensor]:
         """Views of flat [S, P] as parameters [S, *shape]."""
         return {name: slot.of(flat) for name, slot in self._slots().items()}
-
-    def _call_one(self, leaves: dict[str, Tensor], x: Tensor) -> Tensor:
-        logits: Tensor = functional_call(self.module, leaves, (x,))
-        return logits
-
-    def _logits(self, x: Tensor) -> Tensor:
-        """[n, classes], or [S, n, classes]."""
-        return self._call(x) if self.single else self._call(self.leaves, x)
-
-    def _losses(self, logits: Tensor, y: Tensor) -> Tensor:
-        """[S], each member's mean over its examples."""
-        if self.single:
-            return self.plan.loss(logits, y)[None]
-        losses: Tensor = vmap(self.plan.loss, in_dims=(0, None))(logits, y)
-        return losses
-
-    @torch.no_grad()
-    def _measure(self, part: Part) -> tuple[list[float], list[float]]:
-        """Loss and accuracy of every member on a part of the split."""
-        # On a CPU in blocks of rows, whose activations stay in its cache from one layer to the next.
-        rows = EVALUATION_ROWS if part.x.device.type == "cpu" else len(part)
-        losses, accuracies = [0.0] * len(self.records), [0.0] * len(self.records)
-        for x, y in zip(part.x.split(rows), part.y.split(rows), strict=True):
-            logits, share = self._logits(x), len(y) / len(part)
-            losses = [a + share * b for a, b in zip(losses, self._losses(logits, y).tolist(), strict=True)]
-            accuracies = [a + share * b for a, b in zip(accuracies, _accuracies(logits, y), strict=True)]
-        return losses, accuracies
 
     def _view(self, row: int) -> Model:
         """A module that holds member `row`'s parameters as they stand, to be read."""
@@ -413,20 +389,18 @@ class _Stack:
             if self.epoch == self._merges_at:
                 self._merge()
                 self._merges_at = None  # once: this epoch comes by again when a member leaves at it
-            logits = self._logits(self.splits.train.x)
-            losses = self._losses(logits, self.splits.train.y)
-            if self._is_due():
-                # The training pass that the next update needs anyway gives the training loss for nothing.
+            told = self.passes.train(told=self._is_due())
+            if told is not None:
                 self._synchronise()
                 now = time.perf_counter()
                 self.train_seconds += (now - started) / len(self.records)
-                left = self._evaluate(losses.tolist(), _accuracies(logits, self.splits.train.y))
+                left = self._evaluate(told)
                 started = time.perf_counter()
                 self.eval_seconds += (started - now) / len(self.records)
                 if left:
                     finished += self._leave(left)
-                    continue  # the pass above belongs to a stack that is no more
-            self._update(torch.autograd.grad(losses.sum(), list(self.leaves.values()), materialize_grads=True))
+                    continue
+            self._update()
             self.epoch += 1
             if time.perf_counter() >= until:
                 break
@@ -435,21 +409,21 @@ class _Stack:
             self.train_seconds += (time.perf_counter() - started) / len(self.records)
 
     @torch.no_grad()
-    def _update(self, gradients: Sequence[Tensor]) -> None:
-        for into, gradient in zip(self.gradients.values(), gradients, strict=True):
-            into.copy_(gradient)
+    def _update(self) -> None:
         for hooks in self.hooks:
             hooks.after_backward(self.gradient)
         self.optimizer.step(self.gradient)
         for hooks in self.hooks:
             hooks.after_step(self.optimizer.flat)
 
-    def _evaluate(self, train_losses: list[float], train_accuracies: list[float]) -> list[int]:
-        """Records one evaluation of every member that is due; which of them are over."""
+    def _evaluate(self, train: Tensor) -> list[int]:
+        """Records one evaluation of every member that is due, given what the pass over the training part told; which
+        of them are over."""
         self._evaluated_at = self.epoch
-        val_losses, val_accuracies = self._measure(self.splits.validation)
+        both = torch.cat([train, self.passes.measure(self.splits.validation)])  # read at once: a GPU is waited for once
+        train_losses, train_accuracies, val_losses, val_accuracies = both.tolist()
         wants = [record.wants_test(self.epoch, val_accuracies[i]) for i, record in enumerate(self.records)]
-        test_accuracies = self._measure(self.splits.test)[1] if any(wants) else []
+        test_accuracies = self.passes.measure(self.splits.test)[1].tolist() if any(wants) else []
         over = []
         for i, record in enumerate(self.records):
             if not record.is_due(self.epoch):
@@ -478,17 +452,14 @@ class _Stack:
             return
         module = copy.deepcopy(self._view(i))
         finished, layers = self._snapshot(i)
-        part, rows = self.splits.validation, EVALUATION_ROWS
+        rebuilt = AutogradPasses(module, {}, {}, self.plan.loss, self.splits.train, many=False)
         for dose in record.member.doses:
             generator = torch.Generator().manual_seed(record.member.dose_seed)
             E = with_noise(finished, dose, generator)
             module.embedding.matrix().copy_(E)
-            shares = [
-                _accuracies(module(x), y)[0] * len(y) / len(part)
-                for x, y in zip(part.x.split(rows), part.y.split(rows), strict=True)
-            ]
+            _, (val_accuracy,) = rebuilt.measure(self.splits.validation).tolist()
             spent = row["train_flops"], row["train_seconds"]
-            record.kept.append(Kept(E, row["epoch"], sum(shares), *spent, layers=layers, dose=dose))
+            record.kept.append(Kept(E, row["epoch"], val_accuracy, *spent, layers=layers, dose=dose))
 
     @torch.no_grad()
     def _probe(self, record: _Record, i: int) -> None:
@@ -536,13 +507,6 @@ class _Stack:
 def _finite(loss: float) -> float | None:
     """The loss, or None: JSON has no NaN and no infinity."""
     return loss if math.isfinite(loss) else None
-
-
-def _accuracies(logits: Tensor, y: Tensor) -> list[float]:
-    """Share of examples that are told right, a member; logits [n, C] or [S, n, C]."""
-    shares = is_right(logits.detach(), y).double().mean(dim=-1)
-    accuracies: list[float] = shares.flatten().tolist()
-    return accuracies
 
 
 def with_noise(E: Tensor, dose: float, generator: torch.Generator) -> Tensor:

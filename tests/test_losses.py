@@ -60,6 +60,13 @@ class TestContract:
         loss = catalog.load("loss", name)
         assert torch.autograd.gradcheck(lambda z: loss(z, y), outputs.clone().requires_grad_())
 
+    def test_its_slope_is_the_gradient(self, name: str, outputs: Tensor, y: Tensor) -> None:
+        loss = catalog.load("loss", name)
+        leaf = outputs.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(0.3 * loss(leaf, y), leaf)
+        found = losses.slope(loss, outputs.clone(), y, 0.3)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
+
     def test_is_the_same_over_a_stack(self, name: str, outputs: Tensor, y: Tensor) -> None:
         loss = catalog.load("loss", name)
         stack = torch.randn(3, *outputs.shape, generator=generator(0), dtype=torch.float64, requires_grad=True)

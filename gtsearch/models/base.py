@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from gtsearch.tasks.base import Task
+from gtsearch.losses import Loss
+from gtsearch.passes import Passes
+from gtsearch.tasks.base import Part, Task
 
 
 class Initialised(nn.Module):
@@ -55,6 +57,16 @@ class Model(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """What is read out: [n, width], the last hidden layer after its non-linearity, or the residual stream where
         there is one. `forward` is linear in it."""
+
+    def passes(self, gradients: Mapping[str, Tensor], loss: Loss, train: Part) -> Passes | None:
+        """Its own passes on a CPU, where it has a faster way than autograd; None: it has none.
+
+        Args:
+            gradients: where the gradient of each parameter goes, by the parameter's name.
+            loss: outputs [n, n_outputs] and labels [n] to one number, a mean over examples.
+            train: the part it trains on.
+        """
+        return None
 
 
 class Embedding(InputEmbedding):
