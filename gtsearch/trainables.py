@@ -15,7 +15,7 @@ import json
 import platform
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gtsearch import catalog, scores
+from gtsearch import catalog, scores, stacks
 from gtsearch import embedding as artefact
 from gtsearch.identity import canonical, derive_seed
 from gtsearch.methods.base import Given, Method
@@ -33,10 +33,11 @@ from gtsearch.tasks.base import Splits, Task
 from gtsearch.training import PLAIN, Cohort, Kept, Member, Outcome, Plan
 
 STEP_SECONDS = 0.5  # between two reports: short enough to stop a job soon, long enough to cost nothing
-STACK_SIZE = 256  # members a stack on a GPU may hold
+LARGEST_STACK = 4096  # members; a bound for trying, not a promise
 NAMED = ("lr", "weight_decay", "init_scale", "embedding_scale")  # hyperparameters with a column of their own
 
 Json = dict[str, Any]
+_stack_sizes: dict[str, int] = {}  # by kind of member, as this process measured them
 
 
 class CohortTrainable:
@@ -59,6 +60,7 @@ class CohortTrainable:
             torch.set_num_threads(threads)
         # Small models with little weight decay saturate their softmax; subnormal numbers made them twice as slow.
         torch.set_flush_denormal(True)
+        torch.set_float32_matmul_precision("highest")  # float32 means float32: no TF32 on a GPU, no bfloat16 on a CPU
         self.job, self.folder, self.device, self.threads = job, Path(folder), device, threads
         self.task: Task = catalog.load("task", job["task"]["name"])(**job["task"])
         self.sizes: Sizes = catalog.load("model", job["model"]["name"])(**job["model"])
@@ -93,15 +95,14 @@ class CohortTrainable:
 
     # -- making members -----------------------------------------------------------------------------------
 
-    def _plan(self) -> Plan:
+    def _plan(self, stack_size: int = 1) -> Plan:
         return Plan(
             goal=self.job["goal"],
             hold=self.job["hold"],
             evaluate_every=self.job["evaluate_every"],
             flops_per_epoch=self.job["flops_per_epoch"],
             merged_flops_per_epoch=self.job["merged_flops_per_epoch"],
-            # One member at a time stays in a CPU's cache; a GPU is filled by many.
-            stack_size=1 if self.device == "cpu" else STACK_SIZE,
+            stack_size=stack_size,
             optimizer=catalog.load("optimizer", self.job["optimizer"]),
             loss=catalog.load("loss", self.job["loss"]),
             keep_layers=self.job["keep_layers"],
@@ -116,7 +117,22 @@ class CohortTrainable:
                 members.append((self._member(info, splits), splits))
             except Exception as error:
                 rows.append(self._failed(info["run_id"], error))
-        return Cohort(members, self._plan(), self.device)
+        return Cohort(members, self._plan(self._stack_size(members)), self.device)
+
+    def _stack_size(self, members: Sequence[tuple[Member, Splits]]) -> int:
+        """One member at a time stays in a CPU's cache; a GPU is filled by many, how many is tried once a kind."""
+        plan = self._plan()
+        if (
+            self.device == "cpu"
+            or len(members) < 2
+            or not (plan.optimizer.stackable and members[0][0].method.stackable)
+        ):
+            return 1
+        shapes = [list(p.shape) for p in members[0][0].module.parameters()]
+        kind = canonical([self.job[name] for name in ("task", "model", "method", "optimizer", "loss")] + [shapes])
+        if kind not in _stack_sizes:
+            _stack_sizes[kind] = stacks.on_gpu(*members[0], plan, torch.device(self.device), LARGEST_STACK)
+        return _stack_sizes[kind]
 
     def _member(self, info: Json, splits: Splits) -> Member:
         hyperparameters = info["hyperparameters"]

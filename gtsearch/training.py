@@ -283,9 +283,7 @@ class _Stack:
         self.size = len(members)
         self.epoch = 0
         self.train_seconds = self.eval_seconds = 0.0  # a member's share
-        self._evaluated_at = -1
         self._method = members[0].method
-        self._merges_at = self._method.merges_at
         self._begin()
 
     def _begin(self) -> None:
@@ -380,15 +378,14 @@ class _Stack:
         return E, rest
 
     def _is_due(self) -> bool:
-        return self._evaluated_at != self.epoch and any(record.is_due(self.epoch) for record in self.records)
+        return any(record.is_due(self.epoch) for record in self.records)
 
     def advance(self, until: float, finished: list[Outcome]) -> None:
         """Trains until the clock (`time.perf_counter`) passes `until` or no member is left; adds who finished."""
         started = time.perf_counter()
         while self.records:
-            if self.epoch == self._merges_at:
+            if self.epoch == self._method.merges_at:
                 self._merge()
-                self._merges_at = None  # once: this epoch comes by again when a member leaves at it
             told = self.passes.train(told=self._is_due())
             if told is not None:
                 self._synchronise()
@@ -399,14 +396,14 @@ class _Stack:
                 self.eval_seconds += (started - now) / len(self.records)
                 if left:
                     finished += self._leave(left)
-                    continue
+                    if not self.records:
+                        return
             self._update()
             self.epoch += 1
             if time.perf_counter() >= until:
                 break
         self._synchronise()
-        if self.records:
-            self.train_seconds += (time.perf_counter() - started) / len(self.records)
+        self.train_seconds += (time.perf_counter() - started) / len(self.records)
 
     @torch.no_grad()
     def _update(self) -> None:
@@ -419,7 +416,6 @@ class _Stack:
     def _evaluate(self, train: Tensor) -> list[int]:
         """Records one evaluation of every member that is due, given what the pass over the training part told; which
         of them are over."""
-        self._evaluated_at = self.epoch
         both = torch.cat([train, self.passes.measure(self.splits.validation)])  # read at once: a GPU is waited for once
         train_losses, train_accuracies, val_losses, val_accuracies = both.tolist()
         wants = [record.wants_test(self.epoch, val_accuracies[i]) for i, record in enumerate(self.records)]
@@ -482,7 +478,9 @@ class _Stack:
             self.optimizer.keep(self.optimizer.flat[index].contiguous(), index)
             for hooks in self.hooks:
                 hooks.keep(index)
+            gradient = self.gradient[index]
             self._bind()
+            self.gradient.copy_(gradient)
         return outcomes
 
     def _synchronise(self) -> None:
