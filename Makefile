@@ -25,8 +25,9 @@ check: .venv/installed-dev
 slow: .venv/installed-dev
 	$(BIN)/pytest -m slow --timeout 1800
 
+# The benchmarks that end in some minutes, then one table of all that is kept; it names those that take longer.
 bench: .venv/installed
-	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+	$(BIN)/python -m benchmarks.table --run
 
 clean:
 	rm -rf .venv build dist gtsearch.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

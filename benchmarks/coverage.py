@@ -1,6 +1,6 @@
 """How often the intervals of the trade-off study hold the truth, in simulated studies whose truth is known.
 
-    python benchmarks/coverage.py [--repetitions 500] [--seed 0] [--apart 0.1] [--rivals]
+    python -m benchmarks.coverage [--repetitions 500] [--seed 0] [--apart 0.1] [--rivals]
 
 A study comes in two regimes, a table each.
 
@@ -29,14 +29,19 @@ not to scratch, which one target seed alone cannot show.
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, Python looks beside the script only
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats as scipy_stats
 
+from benchmarks.results import Row, keep
 from gtsearch.analysis import payoff, stats
 
 LEVELS = np.arange(1, 14) * 0.05
@@ -199,7 +204,8 @@ def rivals(true: Truth, replicates: int, target_seeds: int, repetitions: int, se
         for level in true.near:
             own = bootstraps(starts[level], scratch, random)
             held += [low <= np.log(true.ratios[level]) <= high for low, high in own]
-    return (held / (repetitions * len(true.near))).tolist()
+    shares: list[float] = (held / (repetitions * len(true.near))).tolist()
+    return shares
 
 
 def bootstraps(starts: payoff.Starts, scratch: payoff.Starts, random: np.random.Generator) -> Iterator[stats.Interval]:
@@ -286,8 +292,29 @@ def main() -> None:
                 shares = rivals(jump, replicates, target_seeds, asked.repetitions, asked.seed)
                 cells = [f"{100 * share:.1f}" for share in shares]
                 print(_row([str(replicates), str(target_seeds), *cells]), flush=True)
-    for at, name in enumerate(("MEASURED_COVERAGE", "MEASURED_THRESHOLD_COVERAGE")):
-        print(name, {size: round(min(own[size][at] for own in measured.values()), 3) for size in SIZES})
+    rows = []
+    for at, (name, what) in enumerate(
+        {"MEASURED_COVERAGE": "a ratio near 1", "MEASURED_THRESHOLD_COVERAGE": "the threshold"}.items()
+    ):
+        held = {size: round(min(own[size][at] for own in measured.values()), 3) for size in SIZES}
+        print(name, held)
+        by_size = ", ".join(f"{size}: {share:.3f}" for size, share in held.items())
+        rows.append(
+            Row(
+                what=f"how often the 95 % interval of {what} holds the truth, least over replicates and regimes",
+                ours=min(held.values()),
+                other=None,
+                unit="of studies",
+                ratio=None,
+                low=None,
+                high=None,
+                target=None,
+                met=None,
+                note=f"by replicates {by_size}; {asked.repetitions} studies each",
+            )
+        )
+    settings = {"repetitions": asked.repetitions, "seed": asked.seed, "apart": asked.apart}
+    print(f"kept in {keep('coverage', rows, settings)}")
 
 
 if __name__ == "__main__":

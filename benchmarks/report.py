@@ -2,26 +2,30 @@
 of curves.
 
 The run is made up: logistic curves, every number from a seed. What is timed reads it from disk as `gtsearch report`
-does, in a process of its own, so that the peak is the report's alone.
+does, in a process of its own, so that the peak is the report's alone: above what the process held after its imports.
 
-    python benchmarks/report.py [--members 10000] [--points 200] [--keep FOLDER] [--profile]
+    python -m benchmarks.report [--members 10000] [--points 200] [--keep FOLDER] [--profile]
 """
 
 from __future__ import annotations
 
 import argparse
 import cProfile
-import multiprocessing
 import pstats
-import resource
+import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a script, Python looks beside the script only
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.alone import alone
+from benchmarks.results import Row, keep
 from gtsearch import results
 from gtsearch.analysis import pipelines, report, stats
 
@@ -296,9 +300,17 @@ def write_run(folder: Path, n: int, points: int) -> None:
     results.write_json(folder / results.SUMMARY, summary(trials))
 
 
-def measure(folder: Path, profile: bool) -> None:
-    """Prints what reading the run and writing its report take."""
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+@dataclass(frozen=True)
+class Taken:
+    """Wall seconds of reading the run and of writing its report, and the bytes of the page."""
+
+    read_seconds: float
+    report_seconds: float
+    page_bytes: int
+
+
+def measure(folder: Path, profile: bool) -> Taken:
+    """What reading the run and writing its report take."""
     started = time.perf_counter()
     run = results.load_results(folder)
     read = time.perf_counter() - started
@@ -308,15 +320,10 @@ def measure(folder: Path, profile: bool) -> None:
         profiler.enable()
     page = report.write_report(run)
     profiler.disable()
-    wrote = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(
-        f"{len(run.trials):,} members, {len(run.curves):,} rows of curves: read in {read:.1f} s, reported in "
-        f"{wrote:.1f} s, peak {peak / 1024:,.0f} MiB (imports alone {base / 1024:,.0f}), "
-        f"page {page.stat().st_size / 1e6:.2f} MB"
-    )
+    taken = Taken(read, time.perf_counter() - started, page.stat().st_size)
     if profile:
         pstats.Stats(profiler).sort_stats("cumulative").print_stats(60)
+    return taken
 
 
 def main() -> None:
@@ -328,16 +335,20 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.keep or Path(temporary) / "run"
-        spawn = multiprocessing.get_context("spawn")
-        for target, arguments in (
-            (write_run, (folder, asked.members, asked.points)),
-            (measure, (folder, asked.profile)),
-        ):
-            process = spawn.Process(target=target, args=arguments)
-            process.start()
-            process.join()
-            if process.exitcode:
-                raise SystemExit(process.exitcode)
+        alone(write_run, folder, asked.members, asked.points)
+        taken, peak = alone(measure, folder, asked.profile)
+    run = f"{asked.members:,} members, {asked.members * asked.points:,} rows of curves"
+    print(
+        f"{run}: read in {taken.read_seconds:.1f} s, reported in {taken.report_seconds:.1f} s, peak {peak:,.0f} MiB "
+        f"above the imports, page {taken.page_bytes / 1e6:.2f} MB"
+    )
+    measured = (
+        (f"reading a run and writing its report, {run}", taken.read_seconds + taken.report_seconds, "s"),
+        ("its peak memory above the imports", peak, "MiB"),
+        ("its page", taken.page_bytes / 1e6, "MB"),
+    )
+    rows = [Row(what, ours, None, unit, None, None, None, None, None) for what, ours, unit in measured]
+    print(f"kept in {keep('report', rows, {'members': asked.members, 'points': asked.points})}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What gtsearch costs beside what a user would pick instead; not installed. `make bench` prints the table."""

@@ -1,0 +1,51 @@
+"""The benchmark of whole searches reads run folders, and asks for speed and the same claim at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from run_folders import small_story, write_run
+
+from benchmarks.wall import Search, compare, read
+from gtsearch import results
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("wall") / "run", small_story())
+
+
+def test_what_was_cancelled_did_not_count(folder: Path) -> None:
+    trials = results.load_results(folder).trials
+    counted = trials[trials["purpose"] != "cancelled"]
+    assert 0 < len(counted) < len(trials)
+    expected = counted["train_seconds"].sum() + counted["eval_seconds"].sum()
+    assert read(folder).counted_seconds == pytest.approx(float(expected))
+
+
+def test_the_claim_is_the_weak_models(folder: Path) -> None:
+    claim = read(folder).claim
+    assert claim["pays"]["architecture"] == results.load_results(folder).summary["weak"]["pays"]["architecture"]
+
+
+BEFORE = Search(300.0, 500.0, {"pays": {"architecture": "a"}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "fast", "lean"),
+    [
+        ({"wall_seconds": 200.0, "counted_seconds": 380.0}, True, True),
+        ({"wall_seconds": 210.0, "counted_seconds": 400.0}, False, True),
+        ({"wall_seconds": 150.0, "counted_seconds": 250.0}, True, False),
+        ({"wall_seconds": 150.0, "counted_seconds": 300.0, "claim": {"pays": None}}, False, True),
+    ],
+)
+def test_a_faster_search_with_another_claim_misses_the_target(
+    changes: dict[str, float], fast: bool, lean: bool
+) -> None:
+    wall, overhead = compare("modadd", BEFORE, dataclasses.replace(BEFORE, **changes), workers=2)
+    assert wall.met is fast
+    assert overhead.met is lean
+    assert overhead.other == pytest.approx(1.2)
