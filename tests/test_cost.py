@@ -147,16 +147,16 @@ def test_transformer_by_hand() -> None:
     d, heads, k, m = 12, 3, 4, 20
     sizes = TransformerSizes(name="transformer", layers=2, d_embed=d, heads=heads, d_mlp=m)
     inside = heads * k
-    # Of the last block only the last of the two positions is worked out, from the keys and values of both.
+    # The first of the two positions is worked out once a token, and of the last block only the second position.
+    both, second = 113 + N_TRAIN, N_TRAIN
     products = [
-        *[(positions, d, inside) for positions in (2, 2, 2, 1, 2, 2)],
-        *[(positions, inside, d) for positions in (2, 1)],
-        *[(positions, d, m) for positions in (2, 2, 1, 1)],
-        *[(asked * heads, k, 2) for asked in (2, 2, 1, 1)],  # scores, and what is taken by them
-        (1, d, 113),
+        *[(rows, d, inside) for rows in (second, both, both, second, both, both)],  # queries, keys, values of a block
+        *[(rows, inside, d) for rows in (both, second)],
+        *[(rows, d, m) for rows in (both, both, second, second)],
+        (second, d, 113),
     ]
     measured = cost.of_architecture(sizes, TASK)
-    assert measured.flops_per_epoch == 3 * sum(2 * N_TRAIN * a * b * c for a, b, c in products)
+    assert measured.flops_per_epoch == 3 * sum(2 * rows * a * b for rows, a, b in products)
     assert measured.params == 113 * d + 2 * d + 2 * (4 * d * inside + 2 * d * m) + d * 113
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ from torch import Tensor
 from training_kit import GOOD, build
 
 from gtsearch.losses import cross_entropy, is_right
-from gtsearch.models.transformer import Transformer, TransformerSizes
+from gtsearch.models.transformer import Block, Stream, Transformer, TransformerSizes
+from gtsearch.tasks.base import Task
+from gtsearch.tasks.parity import SparseParity
 
 
 def sizes(**settings: Any) -> TransformerSizes:
@@ -38,35 +42,62 @@ def by_hand(weights: dict[str, Tensor], tokens: list[int], heads: int, layers: i
     return weights["readout.weight"] @ stream[-1]
 
 
+def bits(q: int) -> SparseParity:
+    """A task of q tokens, of a vocabulary of two."""
+    return SparseParity(name="sparse_parity", q=q, k=1, n_train=1, n_validation=1, n_test=1, tokens=True)
+
+
 @pytest.mark.parametrize("settings", [{"layers": 1}, {"layers": 3, "heads": 4}, {"d_head": 5, "d_mlp": 7}])
-def test_is_the_transformer_written_out_by_hand(settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("task", "examples"),
+    [
+        (SUMS, [[6, 0], [0, 6], [3, 3]]),  # fewer than tokens, and more of them
+        (SUMS, [[a, b] for a in range(7) for b in (6, 2)]),
+        (SUMS, [[token] for token in (1, 0, 6, 6, 2, 3, 4, 5)]),
+        (bits(4), [[1, 0, 0, 1], [1, 0, 0, 0], [0, 1, 1, 1], [0, 0, 1, 0]]),
+        (bits(4), [[0, 1, 0, 1]]),
+    ],
+)
+def test_is_the_transformer_written_out_by_hand(
+    settings: dict[str, Any], task: Task, examples: list[list[int]]
+) -> None:
     one = sizes(**settings)
-    module = build(0, sizes=one, task=SUMS, init_scale=1.0).double()
-    x = SUMS.examples().x[::5]
+    module = build(0, sizes=one, task=task, init_scale=1.0).double()
     weights = {name: p.detach() for name, p in module.named_parameters()}
-    expected = torch.stack([by_hand(weights, tokens, one.heads, one.layers) for tokens in x.tolist()])
-    torch.testing.assert_close(module(x).detach(), expected, rtol=1e-10, atol=1e-10)
+    expected = torch.stack([by_hand(weights, tokens, one.heads, one.layers) for tokens in examples])
+    torch.testing.assert_close(module(torch.tensor(examples)).detach(), expected, rtol=1e-10, atol=1e-10)
 
 
-def test_no_position_sees_a_later_one() -> None:
-    module = build(0, sizes=sizes(layers=2), task=SUMS, init_scale=1.0)
+def stream(n: int, t: int) -> Stream:
+    """Of two rows to begin with and width 8, float64."""
+    draws = torch.Generator().manual_seed(0)
+    first, later = (torch.randn(*shape, 8, generator=draws, dtype=torch.float64) for shape in ((2,), (n, t - 1)))
+    return Stream(first, torch.arange(n) % 2, later)
+
+
+def blocks() -> Iterator[Block]:
+    module = build(0, sizes=sizes(layers=2), task=SUMS, init_scale=1.0).double()
     assert isinstance(module, Transformer)
-    stream = torch.randn(3, 5, 8)
-    changed = stream.clone()
-    changed[:, 3:] += 1.0
-    for block in module.blocks:
-        before, after = block(stream), block(changed)
-        assert torch.equal(before[:, :3], after[:, :3])
-        assert not torch.isclose(before[:, 3:], after[:, 3:]).any(dim=-1).all()
+    yield from (block for block in module.blocks if isinstance(block, Block))
 
 
-def test_only_the_last_positions_asked_for_are_worked_out_and_alike() -> None:
-    module = build(0, sizes=sizes(), task=SUMS, init_scale=1.0).double()
-    assert isinstance(module, Transformer)
-    stream = torch.randn(3, 5, 8, dtype=torch.float64)
-    for block in module.blocks:
-        for asked in (1, 2, 5):
-            torch.testing.assert_close(block(stream, asked=asked), block(stream)[:, -asked:], rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("at", [0, 1, 3])
+def test_no_position_sees_a_later_one(at: int) -> None:
+    """A change of the position `at` is a change of it and of those behind it."""
+    before = stream(3, 5)
+    changed = replace(before, first=before.first + 1.0) if at == 0 else replace(before, later=before.later.clone())
+    changed.later[:, max(at - 1, 0) : at] += 1.0
+    for block in blocks():
+        was, became = block(before).whole(), block(changed).whole()
+        assert torch.equal(was[:, :at], became[:, :at])
+        assert not torch.isclose(was[:, at:], became[:, at:]).all(dim=-1).any()
+
+
+@pytest.mark.parametrize("t", [1, 2, 5])
+def test_the_last_position_alone_is_what_it_is_among_all(t: int) -> None:
+    own = stream(3, t)
+    for block in blocks():
+        torch.testing.assert_close(block.last(own), block(own).end(), rtol=1e-12, atol=1e-12)
 
 
 def test_has_no_bias_and_no_norm() -> None:
