@@ -64,8 +64,11 @@ def together(before: str, after: str, spec: str, workers: int, folder: Path) -> 
     """
     running = {}
     for name, program in (("before", before), ("after", after)):
-        words = [program, "run", spec, "--workers", str(workers), "--out", str(folder / name)]
-        running[name] = subprocess.Popen(words, stdout=(folder / f"{name}.txt").open("w"), stderr=subprocess.STDOUT)
+        words = [Path(program).absolute(), "run", spec, "--workers", str(workers), "--out", name]
+        output = (folder / f"{name}.txt").open("w")
+        # From the folder, because Ray's workers look for packages where they were started: in a checkout they would
+        # find that one's.
+        running[name] = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
         time.sleep(5)  # two local Rays that start at the same moment may choose the same port
     for name, process in running.items():
         if process.wait() not in (0, 1):
@@ -83,7 +86,8 @@ def main() -> None:
     asked = parser.parse_args()
     folder = asked.out or Path(tempfile.mkdtemp(prefix="gtsearch-wall-"))
     folder.mkdir(parents=True, exist_ok=True)
-    before, after = together(asked.before, asked.after, asked.spec, asked.workers, folder)
+    spec = str(Path(asked.spec).absolute()) if Path(asked.spec).exists() else asked.spec
+    before, after = together(asked.before, asked.after, spec, asked.workers, folder)
     for name, search in (("before", before), ("after", after)):
         print(f"{name}: {search.wall_seconds:.0f} s of wall, {search.counted_seconds:.0f} s counted, {search.claim}")
     rows = compare(asked.spec, before, after, asked.workers)
