@@ -64,7 +64,7 @@ def together(before: str, after: str, spec: str, workers: int, folder: Path) -> 
     """
     running = {}
     for name, program in (("before", before), ("after", after)):
-        words = [Path(program).absolute(), "run", spec, "--workers", str(workers), "--out", name]
+        words = [str(Path(program).absolute()), "run", spec, "--workers", str(workers), "--out", name]
         output = (folder / f"{name}.txt").open("w")
         # From the folder, because Ray's workers look for packages where they were started: in a checkout they would
         # find that one's.

@@ -7,7 +7,7 @@ smallest certified. k of n and intervals come from report seeds alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,21 +30,34 @@ Json = dict[str, Any]
 _SPEEDUPS = ("target", "with_weak", "with_search")
 
 
-def settle(ablation: Ablation, rows: Sequence[Row]) -> list[Json]:
+def settle(ablation: Ablation, rows: Iterable[Row]) -> list[Json]:
+    """`settled`, all at once."""
+    return list(settled(ablation, rows))
+
+
+def settled(ablation: Ablation, rows: Iterable[Row]) -> Iterator[Json]:
     """The rows for the tables: what counted for nothing is booked as cancelled, levels never reached are added.
 
     With several workers some members were trained ahead of a need that never came; in a finished search their rows
-    say `cancelled`, so that any number of workers gives the same other rows. Where there are variations, each row names
-    those it counts for.
+    say `cancelled`, so that any number of workers gives the same other rows. So do gate seeds that a stack had room for
+    and that their config did not earn, in any search. Where there are variations, each row names those it counts for.
     """
-    settled = [dict(row) for row in rows]
     varied = len(ablation.policies) > 1
-    for row in settled:
+    earned = {
+        row["config_id"]
+        for policy in ablation.policies.values()
+        for row in policy.board.rows.values()
+        if (row["stage"], row["role"]) == ("weak", "search") and cleared(row)
+    }
+    for given in rows:
+        row = dict(given)
         counting = list(ablation.counting(row["run_id"]))
         if varied:
             row["variation"] = ",".join(counting) or None
-        if not counting and ablation.is_complete:
+        in_vain = (row["stage"], row["role"]) == ("weak", "gate") and row["config_id"] not in earned
+        if not counting and (ablation.is_complete or in_vain):
             row |= {"status": "cancelled", "purpose": "cancelled"}
+        yield row
     unreached: dict[str, Json] = {}
     for name, policy in ablation.policies.items():
         study = policy.findings.study
@@ -54,7 +67,7 @@ def settle(ablation: Ablation, rows: Sequence[Row]) -> list[Json]:
                 row = unreached.setdefault(told["run_id"], {})
                 names = [row["variation"], name] if row else [name]
                 row |= told | {"variation": ",".join(names) if varied else None}
-    return settled + list(unreached.values())
+    yield from unreached.values()
 
 
 def _unreached(point: Point) -> Json:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -28,8 +28,9 @@ from gtsearch.notebook import RunResults, look
 from gtsearch.plans import ablation_for
 from gtsearch.progress import Display
 from gtsearch.resources import Resources, cores, resources_for
-from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, MembersLog, read_log
+from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, MembersLog
 from gtsearch.search.ablation import Ablation
+from gtsearch.search.board import Phase
 from gtsearch.search.policy import Answer, Job
 from gtsearch.spec import Spec, load_spec
 from gtsearch.trainables import cpu_name, failed_row, static_row
@@ -92,7 +93,7 @@ def run(
         _remove_started(folder)
         raise ResultsError(f"cannot write the run folder {folder}: {error}") from None
     with log:
-        return _conduct(spec, folder, log, [], environment, resources, address, verbose, fresh=True)
+        return _conduct(spec, folder, log, environment, resources, address, verbose, fresh=True)
 
 
 def resume(folder: Path, workers: int | None = None, address: str | None = None, verbose: bool = False) -> Run:
@@ -108,13 +109,12 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
     resources = resources_for(spec, workers, address)
     _prepare(spec)
     environment = results.read_json(folder / ENVIRONMENT)
-    rows, torn = read_log(folder / LOG)
     with MembersLog(folder / LOG) as log:
         environment["resumed"] = [*environment.get("resumed", []), f"{datetime.now():%Y-%m-%d %H:%M:%S}"]
-        environment |= {"workers": resources.workers, "torn_lines": environment.get("torn_lines", 0) + torn}
+        environment |= {"workers": resources.workers, "torn_lines": environment.get("torn_lines", 0) + log.torn}
         environment["spec_sha256"] = results.spec_digest(results.read_text(folder / SPEC))
         results.write_json(folder / ENVIRONMENT, environment)
-        return _conduct(spec, folder, log, rows, environment, resources, address, verbose, fresh=False)
+        return _conduct(spec, folder, log, environment, resources, address, verbose, fresh=False)
 
 
 def check(spec: Spec, workers: int | None = None) -> list[str]:
@@ -124,31 +124,35 @@ def check(spec: Spec, workers: int | None = None) -> list[str]:
 
 
 class Conductor:
-    """Between the policy and whoever trains: jobs out, rows in, onto the disk, to the policy, to the display."""
+    """Between the policy and whoever trains: jobs out, rows in, onto the disk, to the policy, to the display.
+
+    Rows are not kept here: with their curves they are many times larger than what the policy keeps of them.
+
+    Args:
+        rows: of the log, from before a resume.
+    """
 
     def __init__(
-        self, policy: Ablation, log: MembersLog, journal: Journal, display: Display, rows: Sequence[Row]
+        self, policy: Ablation, log: MembersLog, journal: Journal, display: Display, rows: Iterable[Row]
     ) -> None:
         self.policy, self.log, self.journal, self.display = policy, log, journal, display
-        self.rows = list(rows)
-        self.seen = {row["run_id"] for row in rows if row["status"] != "cancelled"}
+        self.seen: set[str] = set()
+        self.finished = 0  # members that are in for good
         self.jobs: dict[str, Job] = {}
+        self._begun: set[str] = set()  # ids of jobs that a worker is at
+        self._gave_way: set[str] = set()
         self.progress: dict[str, dict[str, Any]] = {}
         self.interrupted: int | None = None
         self.error: Exception | None = None
         self.over = False
-        self._before = max((float(row.get("elapsed_seconds") or 0.0) for row in rows), default=0.0)
+        self._before = 0.0
         self._began = time.monotonic()
         self._asked: Job | Answer | None = None
         self._told: set[str] = set()
         self._shown = 0.0
-        policy.tell(rows)
-        journal.add(rows)
-
-    @property
-    def finished(self) -> int:
-        """Members that are in for good."""
-        return sum(row["status"] != "cancelled" and not row.get("lost") for row in self.rows)
+        for row in rows:
+            self._before = max(self._before, float(row.get("elapsed_seconds") or 0.0))
+            self._tell_of([row])
 
     @property
     def elapsed_seconds(self) -> float:
@@ -176,10 +180,27 @@ class Conductor:
         self.show(now=False)
 
     def is_needless(self, job_id: str) -> bool:
-        return job_id in self.jobs and self._guard(lambda: self.policy.should_stop(self.jobs[job_id]), True)
+        if job_id not in self.jobs:
+            return False
+        if job_id not in self._begun and self._gives_way(self.jobs[job_id]):
+            self._gave_way.add(job_id)
+            return True
+        self._begun.add(job_id)
+        return bool(self._guard(lambda: self.policy.should_stop(self.jobs[job_id]), True))
+
+    def _gives_way(self, job: Job) -> bool:
+        """Whether a job that looked ahead, and has not begun, should let another go first. It was handed out while all
+        workers were busy, since one job must wait for each; what they then found may be more urgent."""
+        if job.phase is not Phase.AHEAD:
+            return False
+        self._ask()
+        waiting = [other for other in self.jobs.values() if other.id not in self._begun]
+        waiting += [self._asked] if isinstance(self._asked, Job) else []
+        return any(other.phase is not Phase.AHEAD for other in waiting)
 
     def ended(self, job_id: str, error: str | None) -> None:
         job = self.jobs.pop(job_id, None)
+        self._begun.discard(job_id)
         if job is not None:
             self._guard(lambda: self._book(job, error), None)
 
@@ -187,7 +208,9 @@ class Conductor:
         """What a job that is over leaves: members that were lost, or no longer needed; nothing of an interrupt."""
         if self.interrupted is not None:
             return
-        if error is None and not self.is_over() and not self.policy.should_stop(job):
+        gave_way = job.id in self._gave_way
+        self._gave_way.discard(job.id)
+        if error is None and not gave_way and not self.is_over() and not self.policy.should_stop(job):
             error = "the job ended without a row"  # somebody still waits for it
         info = job.to_json()
         left = {member.run_id for member in self.policy.ended(job.id)}
@@ -240,9 +263,14 @@ class Conductor:
             row["elapsed_seconds"] = self.elapsed_seconds
             self.log.append(row)
             self.progress.pop(row["run_id"], None)
+        self._tell_of(rows)
+
+    def _tell_of(self, rows: Sequence[Row]) -> None:
+        """Rows that are on the disk."""
+        for row in rows:
             if row["status"] != "cancelled":
                 self.seen.add(row["run_id"])
-        self.rows += rows
+                self.finished += not row.get("lost")
         self.policy.tell(rows)
         self.journal.add(rows)
 
@@ -275,7 +303,6 @@ def _conduct(
     spec: Spec,
     folder: Path,
     log: MembersLog,
-    rows: Sequence[Row],
     environment: dict[str, Any],
     resources: Resources,
     address: str | None,
@@ -285,7 +312,8 @@ def _conduct(
     """Searches until the policy is done or somebody stops it; then tables, summary, figures, report."""
     policy = ablation_for(spec, resources.workers, STACKED_MEMBERS if resources.device == "cuda" else None)
     with Display(_title(spec, resources), quiet=verbose) as display:
-        conductor = Conductor(policy, log, Journal(folder / "study.log", spec.variations()), display, rows)
+        journal = Journal(folder / "study.log", spec.variations())
+        conductor = Conductor(policy, log, journal, display, results.members(folder / LOG))
         if not conductor.is_over():
             from gtsearch import tune  # ray is loaded only when something has to run
 
@@ -305,25 +333,22 @@ def _conduct(
     wall_seconds = conductor.elapsed_seconds
     if conductor.interrupted is not None:
         return Run(folder, 128 + conductor.interrupted, _goodbye(folder, conductor))
-    return finish(spec, folder, policy, conductor.rows, environment, wall_seconds, conductor.error)
+    return finish(folder, policy, environment, wall_seconds, conductor.error)
 
 
 def finish(
-    spec: Spec,
     folder: Path,
     policy: Ablation,
-    rows: Sequence[Row],
     environment: dict[str, Any],
     wall_seconds: float,
     error: Exception | None = None,
 ) -> Run:
-    """Writes tables, summary, figures and report of what is there."""
+    """Writes tables, summary, figures and report of what the log in `folder` holds."""
     from gtsearch.analysis.report import write_report  # figures load matplotlib, which takes its time
     from gtsearch.closing import closing_lines
 
-    rows = certificate.settle(policy, rows)
-    results.write_tables(folder, rows, wall_seconds)
-    trials = results.trials_frame(rows)
+    rows = certificate.settled(policy, results.members(folder / LOG))
+    trials = results.write_tables(folder, rows, wall_seconds)
     ledger = results.ledger_frame(trials, wall_seconds)
     summary = certificate.summarise(policy, trials, error)
     results.write_json(folder / SUMMARY, summary)

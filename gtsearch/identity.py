@@ -11,16 +11,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Json = Mapping[str, Any] | Sequence[Any] | str | int | float | bool | None
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def canonical(value: Json) -> str:
     """JSON text with sorted keys and no spaces: equal values of equal types give equal text. Refuses NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def digest(value: Json, length: int = 16) -> str:
     """The first `length` hex digits of the SHA-256 of `canonical(value)`."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+    return digest_of_text(canonical(value), length)
+
+
+def digest_of_text(text: str, length: int = 16) -> str:
+    """`digest` of a value of which the canonical text is at hand."""
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def derive_seed(*parts: str | int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,19 @@ from optuna.storages.journal import JournalFileBackend
 
 from gtsearch.search.board import objective
 from gtsearch.spec import BASE, Spec
+
+
+class _Mirror(JournalFileBackend):
+    """The file without lock and without sync: whoever holds members.log is alone in the folder, and what a crash takes
+    of a mirror is made anew."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with self._path.open("ab") as file:
+            file.write("".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode())
 
 
 class Journal:
@@ -27,7 +41,7 @@ class Journal:
         # A run that was killed leaves Optuna's lock behind, and waiting for it would be for ever. Whoever holds
         # members.log is alone in the folder.
         path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
-        self._storage = JournalStorage(JournalFileBackend(str(path)))
+        self._storage = JournalStorage(_Mirror(path))
         self._studies: dict[str, optuna.Study] = {}
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,9 @@ _PANDAS = {_ARROW[TEXT]: pd.StringDtype(), _ARROW[WHOLE]: pd.Int64Dtype(), _ARRO
 }
 _OWN_COLUMN = ("lr", "weight_decay", "init_scale", "embedding_scale")
 
+# Members whose curves are in memory at once while the tables are written.
+BATCH = 500
+
 # What a file system without locks answers: then nothing holds two runs apart but the user.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
@@ -198,7 +202,8 @@ Row = Mapping[str, Any]
 class MembersLog:
     """`members.log`, open for appending by one process. Closes itself as a context manager.
 
-    Opening makes the file where there is none, and cuts off a torn last line, as a crash may leave it.
+    Opening makes the file where there is none, and cuts off a torn last line, as a crash may leave it (`torn` of them:
+    0 or 1).
 
     Raises:
         ResultsError: another process has it open; the file cannot be written; a line in its middle is bad.
@@ -212,7 +217,7 @@ class MembersLog:
             raise ResultsError(f"cannot write {path}: {error.strerror}") from None
         try:
             self._lock()
-            self._file.truncate(_parse(path)[2])
+            self.torn = self._cut_off()
         except BaseException:
             self._file.close()
             raise
@@ -225,6 +230,11 @@ class MembersLog:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
+
+    def _cut_off(self) -> int:
+        length, whole = self.path.stat().st_size, max((end for _, end in _whole_lines(self.path)), default=0)
+        self._file.truncate(whole)
+        return int(whole < length)
 
     def append(self, row: Row) -> None:
         """Writes one member; when this returns it is on the disk. A number that is not finite is written as null."""
@@ -252,8 +262,18 @@ def read_log(path: Path) -> tuple[list[dict[str, Any]], int]:
     Raises:
         ResultsError: the file is missing, or a line before the last is not a member.
     """
-    rows, torn, _ = _parse(path)
-    return rows, torn
+    whole = list(_whole_lines(path))
+    end = whole[-1][1] if whole else 0
+    return [row for row, _ in whole], int(end < path.stat().st_size)
+
+
+def members(path: Path) -> Iterator[dict[str, Any]]:
+    """The members of a log in order, one at a time: those of a long run do not fit in memory with their curves.
+
+    Raises:
+        ResultsError: the file is missing, or a line before the last is not a member.
+    """
+    return (row for row, _ in _whole_lines(path))
 
 
 def read_whole_lines(path: Path) -> tuple[list[dict[str, Any]], list[int], bool]:
@@ -293,23 +313,26 @@ def is_being_written(path: Path) -> bool:
     return False
 
 
-def _parse(path: Path) -> tuple[list[dict[str, Any]], int, int]:
-    """Rows, torn last lines, and the length in bytes of what is whole."""
-    lines = _read(path).split(b"\n")
-    unfinished = lines.pop()  # what follows the last newline: empty in a whole file
-    rows: list[dict[str, Any]] = []
-    whole = 0
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = _member(line)
-        except ValueError as error:
-            # A power cut may leave the last line's newline on the disk and not all that stood before it.
-            if number == len(lines) and not unfinished:
-                return rows, 1, whole
-            raise ResultsError(f"{path}, line {number}: damaged ({error}); restore the file from a copy") from None
-        rows.append(row)
-        whole += len(line) + 1
-    return rows, int(bool(unfinished)), whole
+def _whole_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """The members of a log, each with where its line ends, in bytes; a torn last line is left out."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise ResultsError(f"cannot read {path}: {error.strerror}") from None
+    with file:
+        end = 0
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = _member(line)
+            except ValueError as error:
+                # A power cut may leave the last line's newline on the disk and not all that stood before it.
+                if not file.read(1):
+                    return
+                raise ResultsError(f"{path}, line {number}: damaged ({error}); restore the file from a copy") from None
+            end += len(line)
+            yield row, end
 
 
 def _member(line: bytes) -> dict[str, Any]:
@@ -385,6 +408,15 @@ def scores_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return _frame("scores", _column_by_column(numbers, SCORES))
 
 
+FRAMES: dict[str, Callable[[Sequence[Row]], pd.DataFrame]] = {
+    "trials": trials_frame,
+    "curves": curves_frame,
+    "probes": probes_frame,
+    "scores": scores_frame,
+}
+"""The tables that members.log holds, and how each is made of its members."""
+
+
 def pricing_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """What an epoch takes, columns and dtypes as in PRICING.
 
@@ -415,29 +447,42 @@ def ledger_frame(trials: pd.DataFrame, wall_seconds: float) -> pd.DataFrame:
     return pd.concat([ledger, total], ignore_index=True).reindex(columns=list(LEDGER)).astype(LEDGER)
 
 
-def write_tables(folder: Path, rows: Sequence[Row], wall_seconds: float) -> None:
+def write_tables(folder: Path, rows: Iterable[Row], wall_seconds: float) -> pd.DataFrame:
     """Writes trials, curves, probes, scores and ledger (parquet) of these members, each whole or not at all.
+
+    The rows are taken in some at a time, so that a long run's curves need not be in memory at once.
+
+    Returns:
+        The trials, as `trials_frame` gives them.
 
     Raises:
         ResultsError: a value does not fit its column.
     """
-    trials = trials_frame(rows)
-    frames = {
-        "trials": trials,
-        "curves": curves_frame(rows),
-        "probes": probes_frame(rows),
-        "scores": scores_frame(rows),
-        "ledger": ledger_frame(trials, wall_seconds),
-    }
-    for name, frame in frames.items():
-        write_table(folder, name, frame)
+    with ExitStack() as stack:
+        writers = {name: stack.enter_context(_writer(folder, name)) for name in FRAMES}
+        rest = iter(rows)
+        while batch := list(itertools.islice(rest, BATCH)):
+            for name, frame_of in FRAMES.items():
+                writers[name].write_table(_arrow(name, frame_of(batch)))
+    trials = read_table(folder, "trials")
+    write_table(folder, "ledger", ledger_frame(trials, wall_seconds))
+    return trials
+
+
+@contextmanager
+def _writer(folder: Path, name: str) -> Iterator[pq.ParquetWriter]:
+    """Writes one of TABLES in pieces; the file is there once the last one is written."""
+    with (
+        _beside(folder / f"{name}.parquet") as partial,
+        pq.ParquetWriter(partial, _schema(name), compression="zstd") as writer,
+    ):
+        yield writer
 
 
 def write_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
     """Writes one of TABLES, columns and dtypes as there, as parquet into `folder`, whole or not at all."""
-    table = pa.Table.from_pandas(frame, schema=_schema(name), preserve_index=False)
-    with _beside(folder / f"{name}.parquet") as partial:
-        pq.write_table(table, partial, compression="zstd")
+    with _writer(folder, name) as writer:
+        writer.write_table(_arrow(name, frame))
 
 
 def _flat(row: Row) -> dict[str, Any]:
@@ -472,6 +517,10 @@ def _array(values: list[Any], dtype: str) -> pa.Array:
     if dtype == WHOLE and (broken := [v for v in values if type(v) is float and not v.is_integer()]):
         raise ValueError(f"{broken[0]} is not a whole number")
     return pa.array(values, _ARROW[dtype])
+
+
+def _arrow(table: str, frame: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(frame, schema=_schema(table), preserve_index=False)
 
 
 def _schema(table: str) -> pa.Schema:

@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-MADE: dict[str, Callable[[Sequence[results.Row]], pd.DataFrame]] = {
-    "trials": results.trials_frame,
-    "curves": results.curves_frame,
-    "probes": results.probes_frame,
-    "scores": results.scores_frame,
-}
-"""The tables that members.log holds, and how each is made of its members."""
-
 _AGAIN = f"made again from {LOG}"
 _POINTS = ("curve", "probed", "embeddings")
 _TORN = f"{LOG}: its last line is torn and left out"
@@ -98,7 +90,8 @@ def _put_together(folder: Path) -> Results:
     trials = _table(folder, "trials", settled, unfinished, notes, None)
     if summary is None and trials.empty:
         raise ResultsError(f"there is nothing to show of {folder}: {'; '.join(notes)}")
-    rest = {name: _table(folder, name, settled, unfinished, notes, trials) for name in MADE if name != "trials"}
+    others = [name for name in results.FRAMES if name != "trials"]
+    rest = {name: _table(folder, name, settled, unfinished, notes, trials) for name in others}
     if summary is None:
         assert spec is not None
         summary = told if told is not None else _unanswered(spec, trials, notes)
@@ -272,11 +265,11 @@ def _table(
 
 def _made(name: str, rows: Sequence[Json], notes: list[str]) -> pd.DataFrame:
     try:
-        return MADE[name](rows)
+        return results.FRAMES[name](rows)
     except _UNFIT:
-        fitting = _that_fit(MADE[name], rows)
+        fitting = _that_fit(results.FRAMES[name], rows)
         notes.append(f"{name}: {len(rows) - len(fitting)} members of {LOG} do not fit, and are left out")
-        return MADE[name](fitting)
+        return results.FRAMES[name](fitting)
 
 
 def _that_fit(make: Callable[[Sequence[results.Row]], pd.DataFrame], rows: Sequence[Json]) -> list[Json]:
@@ -344,8 +337,11 @@ def _answered(spec: Spec, rows: Sequence[Json], notes: list[str], claimed: bool)
 def _strangers(ablation: Ablation, rows: Sequence[Json]) -> list[str]:
     """Says so where most members are none that the experiment asks for; a few always looked ahead in vain."""
     own = [row for row in rows if row["status"] != "cancelled"]
-    counting = sum(any(True for _ in ablation.counting(row["run_id"])) for row in own)
-    if 2 * counting >= len(own):
+    counts = [any(True for _ in ablation.counting(row["run_id"])) for row in own]
+    counting = sum(counts)
+    # Of gate seeds nothing follows: a stack may have had room for many that were never earned.
+    telling = [row for row, counted in zip(own, counts, strict=True) if counted or row["role"] != "gate"]
+    if 2 * counting >= len(telling):
         return []
     return [
         f"{counting or 'none'} of the {len(own)} members of {LOG} {'is' if counting < 2 else 'are'} what {SPEC} asks "

@@ -176,10 +176,11 @@ def search(
     order: int = 0,
     known: list[Row] | None = None,
     stop: int = 10**9,
+    job_members: int | None = None,
 ) -> Story:
     """Runs the policy to its end (or for `stop` jobs): a random one of the workers finishes next."""
     rng = random.Random(order)
-    policy = plans.ablation_for(experiment, workers)
+    policy = plans.ablation_for(experiment, workers, job_members)
     rows: dict[str, Row] = {}
     if known:
         policy.tell(known)

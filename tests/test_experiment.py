@@ -12,10 +12,14 @@ import pandas as pd
 import psutil
 import pytest
 from experiment_kit import end, gtsearch, settled, tiny, wait_for_members
+from oracle import spec
 
-from gtsearch import embedding
-from gtsearch.results import CURVES, LEDGER, TRIALS, Results, load_results, spec_digest
+from gtsearch import embedding, plans
+from gtsearch.experiment import Conductor
+from gtsearch.progress import Display
+from gtsearch.results import CURVES, LEDGER, TRIALS, MembersLog, Results, load_results, spec_digest
 from gtsearch.salvage import look
+from gtsearch.search.board import Phase
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -165,6 +169,31 @@ def test_a_killed_run_resumes_to_the_same_tables(results: Results, tmp_path: Pat
     assert len(log_lines) > before and resumed.environment["torn_lines"] == 1
     ids = [row["run_id"] for row in map(json.loads, log_lines) if row["status"] != "cancelled"]
     assert len(ids) == len(set(ids)), "a member ran twice"
+
+
+class NoJournal:
+    def add(self, rows: list[dict]) -> None:
+        pass
+
+
+def test_a_job_that_looks_ahead_and_has_not_begun_lets_an_urgent_one_go_first(tmp_path: Path) -> None:
+    """One job waits for each worker, so it was handed out before what makes another more urgent was known."""
+    policy = plans.ablation_for(spec(), workers=2)
+    with MembersLog(tmp_path / "members.log") as log:
+        conductor = Conductor(policy, log, NoJournal(), Display("", quiet=True), [])  # type: ignore[arg-type]
+        while conductor.next_job() is not None:
+            pass
+        ahead = [job for job in conductor.jobs.values() if job.phase is Phase.AHEAD]
+        urgent = [job for job in conductor.jobs.values() if job.phase is not Phase.AHEAD]
+        assert ahead and urgent
+        assert conductor.is_needless(ahead[0].id), "urgent ones wait"
+        conductor.ended(ahead[0].id, None)
+        assert conductor.finished == 0 and not (tmp_path / "members.log").read_bytes(), "nothing was trained or lost"
+        again = conductor.next_job()
+        assert again is not None and again["id"] == ahead[0].id, "what it was to train is open again"
+        assert not any(conductor.is_needless(job.id) for job in urgent), "each is at a worker now"
+        assert not conductor.is_needless(again["id"]), "nothing urgent waits any more"
+        assert conductor.error is None
 
 
 VARIED = (

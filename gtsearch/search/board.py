@@ -3,23 +3,28 @@
 The search is written as plain functions that ask the board for a member's row. If the row is there they go on;
 if not, the member is noted as wanted and they return `PENDING`. Every change of the rows runs the functions
 again from the start. So what the policy wants is a pure function of the spec and the set of rows, whatever the
-order they came in: resuming is telling the old rows again.
+order they came in: resuming is telling the old rows again. A row that is in never changes, so an answer that was
+found once is kept (`Board.once`) and only what is still open is worked out again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum, IntEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from gtsearch.identity import canonical, digest
+from gtsearch.identity import canonical, digest_of_text
 from gtsearch.models.base import Sizes
 
 Row = Mapping[str, Any]
 Hyperparameters = Mapping[str, float]
+T = TypeVar("T")
 
 
 class Pending(Enum):
@@ -55,10 +60,15 @@ class Architecture:
     def label(self) -> str:
         return self.sizes.label
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """All of its sizes: the label leaves out those that are at their defaults."""
         return self.sizes.model_dump()
+
+    @cached_property
+    def text(self) -> str:
+        """Its identity as canonical JSON, worked out once for all of its members."""
+        return canonical(self.identity)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +95,12 @@ class Training:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return json.loads(canonical(asdict(self)))  # type: ignore[no-any-return]
+        return json.loads(self.text)  # type: ignore[no-any-return]
+
+    @cached_property
+    def text(self) -> str:
+        """Its identity as canonical JSON, worked out once for all of its members."""
+        return canonical(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -140,28 +155,22 @@ class Member:
 
     @cached_property
     def config_id(self) -> str:
-        return digest([self.architecture.identity, dict(self.hyperparameters)], 10)
+        return digest_of_text(f"[{self.architecture.text},{canonical(dict(self.hyperparameters))}]", 10)
 
     @cached_property
     def run_id(self) -> str:
         """What makes this run this run. Caps and purposes are not in it: they do not change what is computed."""
-        return digest(
-            [
-                dict(self.task),
-                self.split_seed,
-                self.stage,
-                self.method,
-                self.training.identity,
-                list(self.keep) if isinstance(self.keep, tuple) else self.keep,
-                list(self.doses),
-                self.architecture.identity,
-                dict(self.hyperparameters),
-                self.embedding.sha256 if self.embedding else None,
-                self.seed,
-                self.role,
-                self.attempt,
-            ]
-        )
+        # A search names every member it may want: what many of them share is written out once.
+        keep = list(self.keep) if isinstance(self.keep, tuple) else self.keep
+        sha256 = self.embedding.sha256 if self.embedding else None
+        parts = [
+            canonical([dict(self.task), self.split_seed, self.stage, self.method])[1:-1],
+            self.training.text,
+            canonical([keep, list(self.doses)])[1:-1],
+            self.architecture.text,
+            canonical([dict(self.hyperparameters), sha256, self.seed, self.role, self.attempt])[1:-1],
+        ]
+        return digest_of_text(f"[{','.join(parts)}]")
 
     @property
     def end(self) -> int:
@@ -195,35 +204,87 @@ class Member:
         }
 
 
-@dataclass
+@dataclass(eq=False)
+class Counted:
+    """Members whose rows an answer rests on: its own, and those of the answers it is made of."""
+
+    members: dict[str, Member] = field(default_factory=dict)
+    parts: list[Counted] = field(default_factory=list)
+
+    def all(self) -> dict[str, Member]:
+        """Every one of them, by run id."""
+        found = dict(self.members)
+        for part in self.parts:
+            found |= part.all()
+        return found
+
+
 class Board:
     """Rows that are in, members that are wanted, and which rows counted for something."""
 
-    rows: dict[str, Row] = field(default_factory=dict)
-    wanted: dict[str, tuple[Phase, Member]] = field(default_factory=dict)
-    counted: dict[str, Member] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.wanted: dict[str, tuple[Phase, Member]] = {}
+        self._counted = Counted()
+        self._every: dict[str, Member] | None = None
+        self._known: dict[Hashable, tuple[Any, Counted]] = {}
 
-    def put(self, rows: Iterable[Row]) -> bool:
-        """Takes in rows, in any order, repeated or never asked for; whether one was new."""
-        before = len(self.rows)
+    @property
+    def counted(self) -> dict[str, Member]:
+        """The members whose rows count for what is known now, by run id."""
+        if self._every is None:
+            self._every = self._counted.all()
+        return self._every
+
+    def put(self, rows: Iterable[Row]) -> list[Row]:
+        """Takes in rows, in any order, repeated or never asked for; those that were new, as they are kept."""
+        new = []
         for row in rows:
-            if row["status"] != "cancelled":
-                # The curve is for the tables; the search needs the numbers taken from it.
-                kept = {k: v for k, v in row.items() if k not in ("curve", "probed")}
-                seen = [(point["epoch"], point["val_accuracy"]) for point in row.get("curve") or ()]
-                self.rows.setdefault(row["run_id"], kept | {"seen": seen})
-        return len(self.rows) > before
+            if row["status"] != "cancelled" and row["run_id"] not in self.rows:
+                kept = self.rows[row["run_id"]] = _kept(row)
+                new.append(kept)
+        return new
 
     def clear(self) -> None:
         """Forgets what was wanted, before the plan is made again."""
         self.wanted.clear()
-        self.counted.clear()
+        self._counted, self._every = Counted(), None
+
+    def once(self, key: Hashable, work: Callable[[], T | Pending]) -> T | Pending:
+        """What `work` gives; when that is no longer PENDING it is not worked out again.
+
+        Args:
+            key: all that the answer depends on beside the rows.
+        """
+        if key in self._known:
+            answer, counted = self._known[key]
+            self.count(counted)
+            return answer  # type: ignore[no-any-return]  # of the type that `work` gave
+        with self.counting() as counted:
+            found = work()
+        if found is not PENDING:
+            self._known[key] = found, counted
+        return found
+
+    @contextmanager
+    def counting(self) -> Iterator[Counted]:
+        """What is got meanwhile counts for the one that is given, and with it for whoever asked."""
+        outer, self._counted = self._counted, Counted()
+        try:
+            yield self._counted
+        finally:
+            outer.parts.append(self._counted)
+            self._counted = outer
+
+    def count(self, counted: Counted) -> None:
+        """What was counted before counts again."""
+        self._counted.parts.append(counted)
 
     def get(self, member: Member, phase: Phase) -> Row | Pending:
         """The member's row, or PENDING after noting that it is wanted in `phase`."""
         lost_before = False
         while (row := self.rows.get(member.run_id)) is not None:
-            self.counted[member.run_id] = member
+            self._counted.members[member.run_id] = member
             lost = row["status"] == "failed" and bool(row.get("lost"))
             capped_too_soon = row["status"] == "capped" and row["epochs"] < member.end
             if not capped_too_soon and (not lost or lost_before):
@@ -245,6 +306,23 @@ class Board:
         return [self.rows[m.run_id] for m in members if m.run_id in self.rows]
 
 
+def _kept(row: Row) -> Row:
+    """What the search needs of a row. The curve is for the tables: of it stay the records of validation accuracy, as
+    two arrays, since there may be tens of thousands of rows. Words that all rows share are kept once."""
+    epochs, accuracies = array("q"), array("d")
+    for point in row.get("curve") or ():
+        accuracy = point["val_accuracy"]
+        if accuracy is not None and (not accuracies or accuracy > accuracies[-1]):
+            epochs.append(point["epoch"])
+            accuracies.append(accuracy)
+    kept = {
+        sys.intern(name): sys.intern(value) if type(value) is str else value
+        for name, value in row.items()
+        if name not in ("curve", "probed")
+    }
+    return kept | {"records": (epochs, accuracies)}
+
+
 def _cut(row: Row, member: Member) -> Row:
     """The row as the member would have given it: a run that was trained further for somebody with a looser cap (a
     variation, a look ahead) must not say more than this one asked for."""
@@ -254,7 +332,7 @@ def _cut(row: Row, member: Member) -> Row:
     if cleared(row) and row["epochs_to_goal"] + (training.hold - 1) * training.evaluate_every <= end:
         return row
     share = end / row["epochs"]
-    accuracies = [accuracy for epoch, accuracy in row["seen"] if epoch <= end and accuracy is not None]
+    accuracies = [accuracy for epoch, accuracy in zip(*row["records"], strict=True) if epoch <= end]
     never = dict.fromkeys(("epochs_to_goal", "flops_to_goal", "seconds_to_goal"))
     return {
         **row,

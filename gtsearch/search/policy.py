@@ -140,14 +140,17 @@ class Policy:
     ) -> None:
         self.spec, self.workers, self.job_members, self.variation = spec, workers, job_members, variation
         self.board = Board()
-        self.ladder = Ladder(spec, spec.weak, self.board, ranked(architectures, spec.weak.cost)) if spec.weak else None
+        self.ladder: Ladder | None = None
+        if spec.weak is not None:
+            order = ranked(architectures, spec.weak.cost)
+            self.ladder = Ladder(spec, spec.weak, self.board, order, workers * (job_members or 1))
         self.target = Target(spec, self.board, target, self.ladder, links, price)
         self.tradeoff = Tradeoff(spec, self.board, self.ladder, self.target) if self.ladder and spec.tradeoff else None
         self.out: dict[str, Job] = {}
         self.findings = Findings()
         self._stale = True
-        self._rate: dict[str, float] = {}
-        self._rated = -1
+        self._rates: dict[str, tuple[int, int]] = {}  # architecture -> nanoseconds, epochs
+        self._cleared: set[str] = set()  # weak configs that cleared their search seed
 
     # -- the three questions ------------------------------------------------------------------------------
 
@@ -161,17 +164,25 @@ class Policy:
         self._plan()
         if self.findings.complete:
             return DONE
-        open_members = self._open(elsewhere)
+        busy = {member.run_id for job in self.out.values() for member in job.members} | set(elsewhere)
+        open_members = self._open(busy)
         looking = sum(job.phase is Phase.AHEAD for job in self.out.values())
         if open_members and (open_members[0][0] is not Phase.AHEAD or (ahead and looking < self.workers)):
-            job = self._pack(open_members)
+            job = self._pack(open_members, busy)
             self.out[job.id] = job
             return job
         return WAIT
 
     def tell(self, rows: Iterable[Row]) -> None:
         """Takes in finished members: in any order, repeated, or of jobs it never asked for."""
-        self._stale |= self.board.put(rows)
+        for row in self.board.put(rows):
+            self._stale = True
+            nanoseconds, epochs = self._rates.get(row["architecture"], (0, 0))
+            # Whole numbers, so that the order in which rows come in leaves no trace.
+            spent = round(1e9 * (float(row["train_seconds"] or 0.0) + float(row["eval_seconds"] or 0.0)))
+            self._rates[row["architecture"]] = nanoseconds + spent, epochs + int(row["epochs"] or 0)
+            if (row["stage"], row["role"]) == ("weak", "search") and cleared(row):
+                self._cleared.add(row["config_id"])
 
     def ended(self, job_id: str) -> list[Member]:
         """A job is over, however it ended: the members it has not reported (they are open again)."""
@@ -181,31 +192,54 @@ class Policy:
     def should_stop(self, job: Job) -> bool:
         """Whether this search waits for none of the job's unreported members any more."""
         self._plan()
-        return not any(member.run_id in self.board.wanted for member in job.members)
+        return not any(map(self._is_awaited, job.members))
 
     # -- jobs ---------------------------------------------------------------------------------------------
 
-    def _open(self, elsewhere: Collection[str]) -> list[tuple[Phase, Member]]:
+    def _open(self, busy: Collection[str]) -> list[tuple[Phase, Member]]:
         """Wanted members nobody is training, most urgent first, in the order the plan named them."""
-        busy = {member.run_id for job in self.out.values() for member in job.members} | set(elsewhere)
         entries = [entry for run_id, entry in self.board.wanted.items() if run_id not in busy]
         return sorted(entries, key=lambda entry: entry[0])
 
-    def _pack(self, open_members: Sequence[tuple[Phase, Member]]) -> Job:
+    def _pack(self, open_members: Sequence[tuple[Phase, Member]], busy: Collection[str]) -> Job:
         """The most urgent member and others like it: enough for a worker, not so many that others go idle."""
         phase, first = open_members[0]
-        alike = [m for p, m in open_members if p is phase and _kind(m) == _kind(first)]
         if first.attempt > 0:
             return self._job([first], phase)  # it may be what killed its last worker
-        alike = [m for m in alike if m.attempt == 0]
-        room = self.job_members or math.ceil(len(alike) / self.workers)
+        kind = _kind(first)
+        alike = [m for p, m in open_members if p is phase and m.attempt == 0 and _kind(m) == kind]
+        if self.job_members is not None:
+            members = alike[: self.job_members]
+            return self._job(members + self._unearned(members, busy)[: self.job_members - len(members)], phase)
+        room = math.ceil(len(alike) / self.workers)
         members, seconds = [first], self.estimate_seconds(first)
-        for member in alike[1:]:
+        for member in alike[1:room]:
             seconds += self.estimate_seconds(member)
-            if len(members) >= room or (self.job_members is None and seconds > JOB_SECONDS):
+            if seconds > JOB_SECONDS:
                 break
             members.append(member)
         return self._job(members, phase)
+
+    def _unearned(self, members: Sequence[Member], busy: Collection[str]) -> list[Member]:
+        """What a stack may have room for beside these: gate seeds of the weak configs that are on their search seed.
+
+        They cost a stack next to nothing, and those whose config clears need no job of their own. The others end with
+        their job, and count for nothing.
+        """
+        if self.ladder is None:
+            return []
+        searched = [member for member in members if (member.stage, member.role) == ("weak", "search")]
+        gates = [gate for member in searched for gate in self.ladder.unearned(member)]
+        return [gate for gate in gates if gate.run_id not in busy and gate.run_id not in self.board.rows]
+
+    def _is_awaited(self, member: Member) -> bool:
+        """Whether somebody waits for the member, or will: a gate seed that is earned before its turn has come."""
+        if member.run_id in self.board.rows or member.run_id in self.board.wanted:
+            return member.run_id in self.board.wanted
+        if self.job_members is None or self.ladder is None or (member.stage, member.role) != ("weak", "gate"):
+            return False
+        rung = self.ladder.rungs.get(member.architecture.label)
+        return rung is not None and rung.tried and not rung.attempts and member.config_id in self._cleared
 
     def _job(self, members: Sequence[Member], phase: Phase) -> Job:
         first = members[0]
@@ -217,19 +251,8 @@ class Policy:
 
     def estimate_epochs_seconds(self, architecture: Architecture, epochs: int) -> float:
         """The same for so many epochs of an architecture."""
-        return epochs * self._rates().get(architecture.label, 2e-3 + architecture.flops_per_epoch / 8e10)
-
-    def _rates(self) -> dict[str, float]:
-        """Seconds an epoch (training and evaluation) by architecture, from the rows that are in."""
-        if self._rated != len(self.board.rows):
-            totals: dict[str, tuple[float, int]] = {}
-            for row in self.board.rows.values():
-                seconds, epochs = totals.get(row["architecture"], (0.0, 0))
-                spent = float(row["train_seconds"] or 0.0) + float(row["eval_seconds"] or 0.0)
-                totals[row["architecture"]] = (seconds + spent, epochs + int(row["epochs"] or 0))
-            self._rate = {label: s / e for label, (s, e) in totals.items() if e}
-            self._rated = len(self.board.rows)
-        return self._rate
+        nanoseconds, seen = self._rates.get(architecture.label, (0, 0))
+        return epochs * (nanoseconds / 1e9 / seen if seen else 2e-3 + architecture.flops_per_epoch / 8e10)
 
     # -- the plan -----------------------------------------------------------------------------------------
 
@@ -287,7 +310,7 @@ class Policy:
                 return False
             answer = self.target.confirm(winner, found.reference, len(withdrawn))
             if answer is PENDING:
-                self._look_ahead(winner, found.reference)
+                self._look_ahead(winner, found.reference, len(withdrawn))
                 return False
             found.confirmations.append(answer)
             holds = answer.pays if judge else _clears_enough(answer, self.spec)
@@ -296,12 +319,13 @@ class Policy:
                 return True
             withdrawn.append(winner.key)
 
-    def _look_ahead(self, winner: Candidate, reference: Reference) -> None:
-        """While a winner is being confirmed: the controls it will need if it is."""
+    def _look_ahead(self, winner: Candidate, reference: Reference, series: int) -> None:
+        """While a winner is being confirmed: the controls it will need if it is, and the rest of its report."""
         embeddings = self.target.handed_all(winner, Phase.AHEAD)
         if embeddings is not PENDING:
             for method in self._control_methods(with_embedding=True):
                 self.target.tune(method, embeddings, self.target.cap(reference, method, embeddings), Phase.AHEAD)
+        self.target.look_ahead(winner, reference, series)
 
     def _control_methods(self, with_embedding: bool) -> list[str]:
         """The methods beside transfer and scratch that start from a weak model's embedding, or those that do not."""

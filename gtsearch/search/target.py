@@ -33,7 +33,7 @@ from gtsearch.search.board import (
     embedding_of,
     objective,
 )
-from gtsearch.search.weak import Attempt, Candidate, Ladder, keeps_layers, spent
+from gtsearch.search.weak import Attempt, Candidate, Ladder, basis_of, keeps_layers, spent
 from gtsearch.spec import Spec
 
 # A config of a later round may take this many times the best epochs seen so far before it is cut: seeds differ,
@@ -247,6 +247,12 @@ class Target:
             embeddings: the search seed's first, then one a gate seed; empty for methods that need none.
             cap: where no config can matter any more.
         """
+        key = ("tune", method, tuple(e.sha256 for e in embeddings), cap)
+        return self.board.once(key, lambda: self._tune(method, embeddings, cap, phase))
+
+    def _tune(
+        self, method: str, embeddings: Sequence[Embedding], cap: tuple[int, str] | None, phase: Phase
+    ) -> Tuned | Pending:
         if self._sizes(method) == [1]:  # nothing to choose
             return Tuned(method, self._proposers[method].round(1, [], [])[0], (), 1)
         rows: list[Row] = []
@@ -320,6 +326,9 @@ class Target:
 
     def reference(self) -> Reference | Pending:
         """Scratch, tuned and confirmed on report seeds, each on its own split."""
+        return self.board.once("reference", self._reference)
+
+    def _reference(self) -> Reference | Pending:
         tuned = self.tune("scratch", [], None, Phase.SCRATCH)
         if tuned is PENDING:
             return PENDING
@@ -367,6 +376,12 @@ class Target:
         Args:
             incumbent: the best so far. Where totals are compared, a candidate must be below its total, too.
         """
+        key = ("probe", candidate.basis, basis_of(incumbent))
+        return self.board.once(key, lambda: self._probe(candidate, reference, incumbent, phase))
+
+    def _probe(
+        self, candidate: Candidate, reference: Reference, incumbent: Attempt | None, phase: Phase
+    ) -> Attempt | Pending:
         judge = self._weak.weak.judge
         # The gate's embeddings first: the search seed's was seen when the config was chosen.
         handed = self.handed_all(candidate, phase)
@@ -383,8 +398,8 @@ class Target:
             return Attempt(candidate, "costs as much as scratch before the target starts", False)
         best = (-1, 0)
         furthest = 0
-        for config in self._proposers["transfer"].round(self._sizes("transfer")[0], [], [])[: judge.configs]:
-            members = [
+        tried = [
+            [
                 self.member(
                     "transfer",
                     config,
@@ -396,11 +411,16 @@ class Target:
                 )
                 for i, embedding in enumerate(weak)
             ]
+            for config in self._proposers["transfer"].round(self._sizes("transfer")[0], [], [])[: judge.configs]
+        ]
+        for number, members in enumerate(tried):
             seen: list[Row] = []
             while _undecided(seen, judge.at_least, len(members)):
                 missing = judge.at_least - sum(map(cleared, seen))
                 answer = self.board.get_all(members[len(seen) : len(seen) + missing], phase)
                 if answer is PENDING:
+                    for later in tried[number:]:
+                        self.board.get_all(later, Phase.AHEAD)
                     return PENDING
                 seen += answer
             best = max(best, (sum(map(cleared, seen)), -len(seen)))
@@ -509,6 +529,10 @@ class Target:
 
         The first `at_least` pipelines run first: when too many of them fail, the rest cannot save the candidate.
         """
+        key = ("confirm", candidate.basis, series)
+        return self.board.once(key, lambda: self._confirm(candidate, reference, series))
+
+    def _confirm(self, candidate: Candidate, reference: Reference, series: int) -> Confirmation | Pending:
         embeddings = self.handed_all(candidate, Phase.TARGET)
         if embeddings is PENDING:
             return PENDING
@@ -521,18 +545,7 @@ class Target:
         pipelines: list[Pipeline] = []
         rows: list[Row | None] = []
         for batch in (range(report.at_least), range(report.at_least, report.seeds)):
-            started = [self._pipeline(candidate, series * report.seeds + i) for i in batch]
-            answers = [
-                None
-                if pipeline is not PENDING and pipeline.embedding is None
-                else PENDING
-                if pipeline is PENDING
-                else self.board.get(
-                    self._report_member("transfer", tuned.config, pipeline.index, pipeline.embedding, None),
-                    Phase.TARGET,
-                )
-                for pipeline in started
-            ]
+            started, answers = self._replicates(candidate, tuned, series, batch, Phase.TARGET)
             if any(answer is PENDING for answer in answers):
                 return PENDING
             pipelines += [pipeline for pipeline in started if pipeline is not PENDING]
@@ -549,11 +562,41 @@ class Target:
         pays = reached >= report.at_least and (price is None or median < price)
         return Confirmation(candidate, tuned, series, tuple(pipelines), tuple(rows), totals, pays)
 
-    def _pipeline(self, candidate: Candidate, index: int) -> Pipeline | Pending:
+    def look_ahead(self, candidate: Candidate, reference: Reference, series: int) -> None:
+        """The later pipelines of a report whose first ones are under way: most likely they are needed, too."""
+        embeddings = self.handed_all(candidate, Phase.AHEAD)
+        if embeddings is PENDING or not embeddings:
+            return
+        tuned = self.tune("transfer", embeddings, self.cap(reference, "transfer", embeddings), Phase.AHEAD)
+        if tuned is not PENDING:
+            report = self.spec.report
+            self._replicates(candidate, tuned, series, range(report.at_least, report.seeds), Phase.AHEAD)
+
+    def _replicates(
+        self, candidate: Candidate, tuned: Tuned, series: int, batch: range, phase: Phase
+    ) -> tuple[list[Pipeline | Pending], list[Row | Pending | None]]:
+        """Pipelines of the report, and the target's row of each; None where no weak seed cleared."""
+        started = [self._pipeline(candidate, series * self.spec.report.seeds + i, phase) for i in batch]
+        answers: list[Row | Pending | None] = []
+        for pipeline in started:
+            if pipeline is PENDING:
+                answers.append(PENDING)
+            elif pipeline.embedding is None:
+                answers.append(None)
+            else:
+                member = self._report_member("transfer", tuned.config, pipeline.index, pipeline.embedding, None)
+                answers.append(self.board.get(member, phase))
+        return started, answers
+
+    def _pipeline(self, candidate: Candidate, index: int, phase: Phase) -> Pipeline | Pending:
         """Weak seeds one after another until one clears, on the split of this replicate; every miss is charged."""
+        key = ("pipeline", candidate.basis, index)
+        return self.board.once(key, lambda: self._run_through(candidate, index, phase))
+
+    def _run_through(self, candidate: Candidate, index: int, phase: Phase) -> Pipeline | Pending:
         rows: list[Row] = []
         for attempt in range(self.spec.report.weak_tries):
-            answer = self.board.get(self.weak_report_member(candidate, index, attempt), Phase.TARGET)
+            answer = self.board.get(self.weak_report_member(candidate, index, attempt), phase)
             if answer is PENDING:
                 return PENDING
             rows.append(answer)
@@ -563,7 +606,7 @@ class Target:
         misses = rows[:-1] if own else rows
         embedding, chain = own, list[Row]()
         if own is not None and self.links:
-            grown = self.handed(own, rows[-1]["seed"], "report", Phase.TARGET, self._report_split(index))
+            grown = self.handed(own, rows[-1]["seed"], "report", phase, self._report_split(index))
             if grown is PENDING:
                 return PENDING
             embedding, chain = grown
@@ -599,6 +642,12 @@ class Target:
         Its runs end at scratch's median (design: what cannot pay any more). The rows are aligned with the pipelines,
         None where no weak seed cleared.
         """
+        key = ("control", method, confirmation.candidate.basis, confirmation.series)
+        return self.board.once(key, lambda: self._control(method, confirmation, reference))
+
+    def _control(
+        self, method: str, confirmation: Confirmation, reference: Reference
+    ) -> tuple[Tuned, list[Row | None]] | Pending:
         embeddings = self.handed_all(confirmation.candidate, Phase.TARGET)
         if embeddings is PENDING:
             return PENDING
@@ -620,6 +669,9 @@ class Target:
     def rival(self, method: str) -> tuple[Tuned, list[Row | None]] | Pending:
         """A method that needs no weak model: its search, then report seeds, each on its own split. Like scratch it may
         take its whole budget: what it is compared with is how soon it gets there."""
+        return self.board.once(("rival", method), lambda: self._rival(method))
+
+    def _rival(self, method: str) -> tuple[Tuned, list[Row | None]] | Pending:
         tuned = self.tune(method, [], None, Phase.TARGET)
         if tuned is PENDING:
             return PENDING

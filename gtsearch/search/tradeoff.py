@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from gtsearch.analysis import pipelines
@@ -143,6 +144,10 @@ class Tradeoff:
             reference: scratch's tuning, and how long its report seeds took.
             shuffled: of the control with shuffled rows, where it is among the methods.
         """
+        key = ("study", chosen.basis, canonical(dict(tuned.config)), shuffled and canonical(dict(shuffled.config)))
+        return self.board.once(key, lambda: self._study(chosen, tuned, reference, shuffled))
+
+    def _study(self, chosen: Candidate, tuned: Tuned, reference: Reference, shuffled: Tuned | None) -> Study | Pending:
         designs = self.asked.designs
         scratch, weak, ends = self._scratch(reference), self._weak_rows(chosen), self._ends(chosen)
         tuner = self._free(chosen, "retune", 0, self.spec.task.seed) if self.asked.retune else None
@@ -150,12 +155,13 @@ class Tradeoff:
         if scratch is PENDING or weak is PENDING or ends is PENDING or tuner_row is PENDING:
             return PENDING
         study = Study(scratch, self._horizon([*reference.rows, *(row for own in scratch for row in own)]))
-        answers = [self._points(study, self._doses(weak), tuned.config)] if "dose" in designs else []
-        answers.append(self._points(study, ends, tuned.config))
-        if "snapshots" in designs:
-            if shuffled is not None:
-                answers.append(self._points(study, self._shuffled(weak), shuffled.config))
-            answers.append(self._snapshots(study, weak, tuned.config, tuner_row))
+        # The levels that look for the jump come one after another: they begin first, and the rest fills what is idle.
+        # The control, which may take as long as it can, must not be what all wait for at the end.
+        along = "snapshots" in designs
+        jump = self._snapshots(study, weak, tuned.config, tuner_row) if along else []
+        control = self._points(study, self._shuffled(weak), shuffled.config) if along and shuffled else []
+        doses = self._points(study, self._doses(weak), tuned.config) if "dose" in designs else []
+        answers = [doses, self._points(study, ends, tuned.config), control, jump]
         whole = [answer for answer in answers if answer is not PENDING]
         study.points.extend(point for answer in whole for point in answer)
         return study if len(whole) == len(answers) else PENDING
@@ -231,9 +237,20 @@ class Tradeoff:
 
     def _points(self, study: Study, starts: Sequence[Start], config: Hyperparameters) -> list[Point] | Pending:
         """A target for every start and target seed."""
-        points = [self._point(study, start, j, config) for start in starts for j in range(self.asked.target_seeds)]
+        points = [
+            self.board.once(self._key(study, start, j, config), partial(self._point, study, start, j, config))
+            for start in starts
+            for j in range(self.asked.target_seeds)
+        ]
         known = [point for point in points if point is not PENDING]
         return known if len(known) == len(points) else PENDING
+
+    @staticmethod
+    def _key(study: Study, start: Start, column: int, config: Hyperparameters) -> Hashable:
+        """All that a point depends on beside the rows."""
+        sha256 = start.embedding.sha256 if start.embedding else None
+        kind = (start.design, start.method, start.level, start.refined, start.dose, start.replicate, column)
+        return "point", kind, start.weak_row["run_id"], sha256, study.horizon, canonical(dict(config))
 
     def _point(self, study: Study, start: Start, column: int, config: Hyperparameters) -> Point | Pending:
         if start.embedding is None:

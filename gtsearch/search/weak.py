@@ -6,11 +6,11 @@ on enough of those is a candidate. Whether it pays is for the target to say (`ju
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 from gtsearch.catalog import load
 from gtsearch.identity import derive_seed
@@ -19,6 +19,7 @@ from gtsearch.search.board import (
     PENDING,
     Architecture,
     Board,
+    Counted,
     Embedding,
     Hyperparameters,
     Member,
@@ -62,6 +63,11 @@ class Candidate:
     @property
     def key(self) -> tuple[str, str]:
         return self.config_id, self.snapshot
+
+    @cached_property
+    def basis(self) -> Hashable:
+        """All that an answer depends on that depends on this candidate; its rows may have been cut."""
+        return self.snapshot, *((row["run_id"], row["status"], row["epochs"]) for row in self.rows)
 
     @property
     def name(self) -> str:
@@ -116,16 +122,31 @@ class Attempt:
     total: float | None = None
 
 
+def basis_of(attempt: Attempt | None) -> Hashable:
+    """All that an answer depends on that depends on this attempt."""
+    return None if attempt is None else (attempt.candidate.basis, attempt.total)
+
+
 @dataclass
 class Rung:
-    """What became of one architecture."""
+    """What became of one architecture.
+
+    Attributes:
+        rows: its search rows.
+        gates: of the configs whose gate seeds are in.
+        candidates: those of them that cleared on enough.
+        attempts: the candidates that came before the judge.
+        complete: whether all of its configs ran.
+        tried: False where none of them could win.
+    """
 
     architecture: Architecture
-    rows: list[Row]
-    gates: list[tuple[Hyperparameters, list[Row]]]
-    attempts: list[Attempt]
-    complete: bool
     tried: bool = True
+    rows: list[Row] = field(default_factory=list)
+    gates: list[tuple[Hyperparameters, list[Row]]] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    complete: bool = False
 
     @property
     def best_gate(self) -> tuple[int, int] | None:
@@ -137,7 +158,15 @@ class Rung:
 Judge = Callable[[Candidate, Attempt | None, Phase], Attempt | Pending]
 """A candidate, the incumbent (which matters where totals are compared), and how urgent it is."""
 _Gates = list[tuple[Hyperparameters, list[Row]]]
-_Screened = tuple[list[Row], _Gates, list[Candidate], dict[str, Member]]
+
+
+@dataclass
+class _Walked:
+    """How far the climb is settled: the winner after each of the cheapest architectures, and what that rests on."""
+
+    winners: list[Attempt | None] = field(default_factory=list)
+    rungs: dict[str, Rung] = field(default_factory=dict)
+    counted: Counted = field(default_factory=Counted)
 
 
 def spent(rows: Sequence[Row], unit: str) -> float:
@@ -151,9 +180,21 @@ def keeps_layers(spec: Spec) -> bool:
 
 
 class Ladder:
-    """Walks the architectures in order of cost; `rungs` tells how far each got (for the certificate)."""
+    """Walks the architectures in order of cost; `rungs` tells how far each got (for the certificate).
 
-    def __init__(self, spec: Spec, weak: WeakSpec, board: Board, architectures: Sequence[Architecture]) -> None:
+    Args:
+        architectures: cheapest first.
+        members_at_once: how many all workers may train at once; it shapes what is wanted, never what is found.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        weak: WeakSpec,
+        board: Board,
+        architectures: Sequence[Architecture],
+        members_at_once: int = 1,
+    ) -> None:
         self.spec, self.weak, self.board = spec, weak, board
         self.task = spec.weak_task.identity()
         self.architectures = architectures
@@ -170,8 +211,14 @@ class Ladder:
             probes=tuple(probe.model_dump(mode="json") for probe in spec.weak_probes),
         )
         self.total = proposals.budget(self.space, weak.search, weak.budget.configs_per_architecture)
+        self._sizes = proposals.round_sizes(self.total, len(weak.start_from), weak.search)
+        # Where a round learns nothing from the last, workers need not wait for each other at its end. Caps in seconds
+        # are learnt from the rows before.
+        learns = weak.search == "tpe" or self.unit == "seconds"
+        self._rounds_at_once = 1 if learns else 1 + math.ceil(members_at_once / min(self._sizes))
         self.rungs: dict[str, Rung] = {}
-        self._screened: dict[tuple[str, tuple[str, str] | None], _Screened] = {}
+        self._walked: dict[tuple[tuple[str, str], ...], _Walked] = {}
+        self._members: dict[Hashable, list[Member]] = {}
         self._proposers = {
             a.label: proposals.Proposer(self.space, weak.search, weak.start_from, [spec.seed, "weak", a.label])
             for a in architectures
@@ -227,56 +274,83 @@ class Ladder:
 
     # -- one architecture ---------------------------------------------------------------------------------
 
-    def _rounds(self, architecture: Architecture, phase: Phase, incumbent: Attempt | None) -> list[Row] | Pending:
-        """The search rows of all configs of an architecture, round after round."""
-        rows: list[Row] = []
-        configs: list[dict[str, float]] = []
-        rung = self.rungs[architecture.label]
-        for number, size in enumerate(proposals.round_sizes(self.total, len(self.weak.start_from), self.weak.search)):
-            history = [(row["hyperparameters"], objective(row)) for row in rows]
-            if number > 0 and architecture.rank >= LAG:
+    def _rounds(self, rung: Rung, phase: Phase, incumbent: Attempt | None) -> list[Row] | Pending:
+        """The search rows of all configs of an architecture, round after round; several at a time, where nothing is
+        learnt."""
+        architecture, label = rung.architecture, rung.architecture.label
+        rows, configs, opened = list[Row](), list[Hyperparameters](), 0
+        best: list[Row] = []  # of a cheaper architecture
+        for number, size in enumerate(self._sizes):
+            if number == 1 and architecture.rank >= LAG and self.weak.search == "tpe":
                 neighbour = self.rungs[self.architectures[architecture.rank - LAG].label]
                 if not neighbour.complete:
                     return PENDING
-                history += [(r["hyperparameters"], objective(r)) for r in sorted(neighbour.rows, key=objective)[:1]]
-            proposed = self._proposers[architecture.label].round(size, configs, history)
-            seed = derive_seed(self.spec.seed, "search", "weak", 0)
-            members = [
-                self._capped(self.member(architecture, config, "search", seed), incumbent, rows) for config in proposed
-            ]
-            answer = self.board.get_all(members, phase)
-            if answer is PENDING:
-                rung.rows = rows + self.board.known(members)
+                best = sorted(neighbour.rows, key=objective)[:1]
+            key = (label, number, basis_of(incumbent), *((row["run_id"], objective(row)) for row in best))
+            members = self._made(key, partial(self._round, architecture, size, configs, rows, best, incumbent))
+            answer = self.board.once(("round", *key), partial(self.board.get_all, members, phase))
+            known = self.board.known(members) if answer is PENDING else answer
+            rung.rows = rows = rows + known
+            configs = configs + [member.hyperparameters for member in members]
+            opened += answer is PENDING
+            if opened == self._rounds_at_once:
                 return PENDING
-            configs += proposed
-            rows += answer
-            rung.rows = rows
-        return rows
+        return PENDING if opened else rows
+
+    def _round(
+        self,
+        architecture: Architecture,
+        size: int,
+        configs: Sequence[Hyperparameters],
+        rows: Sequence[Row],
+        best: Sequence[Row],
+        incumbent: Attempt | None,
+    ) -> list[Member]:
+        """The next `size` configs of an architecture after these `configs`, on the search seed; proposed from their
+        rows and from the best of a cheaper architecture."""
+        history = [(row["hyperparameters"], objective(row)) for row in (*rows, *best)]
+        proposed = self._proposers[architecture.label].round(size, configs, history)
+        seed = derive_seed(self.spec.seed, "search", "weak", 0)
+        asked = (self.member(architecture, config, "search", seed) for config in proposed)
+        return [self._capped(member, incumbent, rows) for member in asked]
+
+    def _made(self, key: Hashable, make: Callable[[], list[Member]]) -> list[Member]:
+        """The same members as before: what is still open is asked for often, and a member's name is worked out once."""
+        if key not in self._members:
+            self._members[key] = make()
+        return self._members[key]
 
     def _gates(
-        self, architecture: Architecture, rows: Sequence[Row], phase: Phase, incumbent: Attempt | None
-    ) -> list[Candidate] | Pending:
-        """The candidates: configs that cleared the search seed and then enough gate seeds."""
+        self, rung: Rung, earned: Sequence[Row], phase: Phase, incumbent: Attempt | None
+    ) -> tuple[_Gates, list[Candidate]] | Pending:
+        """The gate seeds of the configs that earned them, and the candidates: those that cleared on enough of them."""
         gates: list[tuple[Row, list[Row] | Pending]] = []
-        for row in sorted(filter(cleared, rows), key=lambda row: (spent([row], "flops"), row["run_id"])):
-            members = [
-                self._capped(
-                    self.member(architecture, row["hyperparameters"], "gate", self._gate_seed(i), purpose="weak_gate"),
-                    incumbent,
-                    [row],
-                )
-                for i in range(self.weak.gate.seeds)
-            ]
+        for row in earned:
+            key = ("gate", row["run_id"], basis_of(incumbent))
+            members = self._made(key, partial(self._gate, rung.architecture, row, incumbent))
             gates.append((row, self.board.get_all(members, phase)))
         known = [(row, answer) for row, answer in gates if answer is not PENDING]
-        self.rungs[architecture.label].gates = [(row["hyperparameters"], answer) for row, answer in known]
-        if len(known) < len(gates):
-            return PENDING
-        return [
-            self._candidate(architecture, [row, *answer])
+        rung.gates = [(row["hyperparameters"], answer) for row, answer in known]
+        rung.candidates = [
+            self._candidate(rung.architecture, [row, *answer])
             for row, answer in known
             if sum(map(cleared, answer)) >= self.weak.gate.at_least
         ]
+        return (rung.gates, rung.candidates) if len(known) == len(gates) else PENDING
+
+    def _gate(self, architecture: Architecture, row: Row, incumbent: Attempt | None) -> list[Member]:
+        """The gate seeds that a search row earned."""
+        return [self._capped(m, incumbent, [row]) for m in self._on_gate_seeds(architecture, row["hyperparameters"])]
+
+    def unearned(self, member: Member) -> list[Member]:
+        """The gate seeds of a config that is on its search seed, as it will ask for them if it clears. A cap is that of
+        the search seed: looser than what is left when it is in, and a row is cut to what was asked for."""
+        gates = self._on_gate_seeds(member.architecture, member.hyperparameters)
+        return [replace(gate, cap_epochs=member.cap_epochs, capped_by=member.capped_by) for gate in gates]
+
+    def _on_gate_seeds(self, architecture: Architecture, hyperparameters: Hyperparameters) -> list[Member]:
+        seeds = (derive_seed(self.spec.seed, "gate", "weak", i) for i in range(self.weak.gate.seeds))
+        return [self.member(architecture, hyperparameters, "gate", seed, purpose="weak_gate") for seed in seeds]
 
     def _candidate(self, architecture: Architecture, rows: Sequence[Row]) -> Candidate:
         embeddings = [embedding_of(row) for row in rows if cleared(row)]
@@ -401,33 +475,36 @@ class Ladder:
             judge: the target's verdict on a candidate; None: every candidate passes (the paper's sequence).
             withdrawn: keys of candidates that failed on report seeds.
         """
-        winner: Attempt | None = None
-        winners: list[Attempt | None] = []  # after each architecture
-        settled: list[bool] = []
-        open_ones = 0
-        for architecture in self.architectures:
-            if self._cannot_win(architecture, winner):
-                self.rungs[architecture.label] = Rung(architecture, [], [], [], complete=False, tried=False)
-                winners.append(winner)
-                settled.append(True)
-                continue
-            if open_ones > HORIZON:
-                break
-            rung = self.rungs[architecture.label] = Rung(architecture, [], [], [], complete=False)
-            lagged = architecture.rank - LAG
-            if self.weak.cost != "params" and lagged >= 0 and not all(settled[: lagged + 1]):
-                break
-            capper = winners[lagged] if lagged >= 0 else None
-            better = self._climb(rung, judge, withdrawn, Phase.AHEAD if open_ones else Phase.LADDER, capper, winner)
+        walked = self._walked.setdefault(tuple(withdrawn), _Walked())
+        self.board.count(walked.counted)
+        self.rungs.update(walked.rungs)
+        winners = list(walked.winners)
+        winner = winners[-1] if winners else None
+        opened: list[int] = []  # ranks
+        for architecture in self.architectures[len(winners) :]:
+            with self.board.counting() as counted:
+                lagged = architecture.rank - LAG
+                rung = Rung(architecture, tried=not self._cannot_win(architecture, winner))
+                if rung.tried and len(opened) > HORIZON:
+                    break
+                self.rungs[architecture.label] = rung
+                if rung.tried and self.weak.cost != "params" and opened and opened[0] <= lagged:
+                    break
+                capper = winners[lagged] if lagged >= 0 else None
+                phase = Phase.AHEAD if opened else Phase.LADDER
+                better = self._climb(rung, judge, withdrawn, phase, capper, winner) if rung.tried else None
             if better is PENDING:
-                open_ones += 1
+                opened.append(architecture.rank)
             elif better is not None and (winner is None or self.merit(better) < self.merit(winner)):
-                if open_ones and self.weak.cost == "params":
+                if opened and self.weak.cost == "params":
                     break  # a cheaper architecture is still open: this one waits
                 winner = better
             winners.append(winner)
-            settled.append(better is not PENDING)
-        if open_ones:
+            if not opened:
+                walked.winners.append(winner)
+                walked.rungs[architecture.label] = rung
+                walked.counted.parts.append(counted)
+        if opened:
             return PENDING
         return None if winner is None else winner.candidate
 
@@ -458,23 +535,19 @@ class Ladder:
         return found
 
     def _screen(self, rung: Rung, phase: Phase, capper: Attempt | None) -> list[Candidate] | Pending:
-        """Rounds and gate of one architecture: its candidates. What is settled is not worked out again."""
-        key = (rung.architecture.label, capper.candidate.key if capper else None)
-        if key in self._screened:
-            rung.rows, rung.gates, candidates, members = self._screened[key]
-            rung.complete = True
-            self.board.counted.update(members)
-            return candidates
-        before = len(self.board.counted)
-        rows = self._rounds(rung.architecture, phase, capper)
+        """Rounds and gate of one architecture: its candidates."""
+        rows = self._rounds(rung, phase, capper)
         if rows is PENDING:
             return PENDING
-        found = self._gates(rung.architecture, rows, phase if phase is Phase.AHEAD else Phase.JUDGE, capper)
-        rung.complete = True  # its configs are all in: a dearer one may start from the best of them
-        if found is not PENDING:
-            members = dict(itertools.islice(self.board.counted.items(), before, None))
-            self._screened[key] = (rung.rows, rung.gates, found, members)
-        return found
+        rung.rows, rung.complete = rows, True  # its configs are all in: a dearer one may start from the best of them
+        earned = sorted(filter(cleared, rows), key=lambda row: (spent([row], "flops"), row["run_id"]))
+        key = ("gates", rung.architecture.label, basis_of(capper), *(row["run_id"] for row in earned))
+        urgency = phase if phase is Phase.AHEAD else Phase.JUDGE
+        gates = self.board.once(key, partial(self._gates, rung, earned, urgency, capper))
+        if gates is PENDING:
+            return PENDING
+        rung.gates, rung.candidates = gates
+        return rung.candidates
 
     def _judge(
         self,
@@ -518,14 +591,5 @@ class Ladder:
 
     def candidates(self) -> list[Candidate]:
         """Every candidate of the architectures whose gates are in, cheapest first: who clears, whoever pays."""
-        found = [
-            self._candidate(rung.architecture, [row, *answer])
-            for rung in self.rungs.values()
-            for row, answer in self._gated(rung)
-            if sum(map(cleared, answer)) >= self.weak.gate.at_least
-        ]
+        found = [candidate for rung in self.rungs.values() for candidate in rung.candidates]
         return sorted(found, key=lambda c: (self.cost(c), c.architecture.rank, c.cost_of_one(self.unit), c.config_id))
-
-    def _gated(self, rung: Rung) -> list[tuple[Row, list[Row]]]:
-        by_config = {row["config_id"]: row for row in rung.rows}
-        return [(by_config[answer[0]["config_id"]], answer) for _, answer in rung.gates if answer]

@@ -49,3 +49,39 @@ def test_a_row_that_held_the_goal_in_time_is_whole() -> None:
 def test_without_a_cap_nothing_is_cut() -> None:
     member, row = scratch(120)
     assert seen_by(member, row)["epochs"] == row["epochs"]
+
+
+def test_what_is_known_is_not_worked_out_again_and_counts_again() -> None:
+    member, row = scratch(120)
+    board, asked = Board(), []
+
+    def work() -> Row | object:
+        asked.append(1)
+        return board.get(member, Phase.SCRATCH)
+
+    assert board.once("answer", work) is PENDING and member.run_id in board.wanted
+    board.put([row])
+    for _ in range(3):
+        board.clear()
+        assert board.once("answer", work) is not PENDING
+        assert set(board.counted) == {member.run_id}
+    assert len(asked) == 2, "once while it was pending, once when it was in"
+
+
+def test_a_mistake_in_the_work_leaves_the_count_whole() -> None:
+    member, row = scratch(120)
+    board = Board()
+    board.put([row])
+    board.get(member, Phase.SCRATCH)
+    with pytest.raises(ZeroDivisionError):
+        board.once("answer", lambda: 1 // 0)
+    assert set(board.counted) == {member.run_id}
+
+
+def test_of_a_curve_only_the_records_are_kept() -> None:
+    _, row = scratch(120)
+    accuracies = [0.1, 0.3, None, 0.2, 0.3, 0.5]
+    curve = [{"epoch": 5 * i, "val_accuracy": accuracy} for i, accuracy in enumerate(accuracies)]
+    board = Board()
+    (kept,) = board.put([row | {"curve": curve}])
+    assert [list(part) for part in kept["records"]] == [[0, 5, 25], [0.1, 0.3, 0.5]] and "curve" not in kept
