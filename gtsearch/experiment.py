@@ -36,7 +36,7 @@ from gtsearch.spec import Spec, load_spec
 from gtsearch.trainables import cpu_name, failed_row, static_row
 
 SHOW_SECONDS = 0.5
-STACKED_MEMBERS = 512  # members one job carries on a GPU
+STACKED_MEMBERS = 2048  # members one job carries on a GPU at most; its stacks are as large as pays (gtsearch.stacks)
 
 Row = dict[str, Any]
 

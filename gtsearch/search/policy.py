@@ -208,10 +208,10 @@ class Policy:
             return self._job([first], phase)  # it may be what killed its last worker
         kind = _kind(first)
         alike = [m for p, m in open_members if p is phase and m.attempt == 0 and _kind(m) == kind]
-        if self.job_members is not None:
-            members = alike[: self.job_members]
-            return self._job(members + self._unearned(members, busy)[: self.job_members - len(members)], phase)
         room = math.ceil(len(alike) / self.workers)
+        if self.job_members is not None:
+            members = alike[: min(room, self.job_members)]
+            return self._job(members + self._unearned(members, busy)[: self.job_members - len(members)], phase)
         members, seconds = [first], self.estimate_seconds(first)
         for member in alike[1:room]:
             seconds += self.estimate_seconds(member)
