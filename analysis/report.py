@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from gtsearch import catalog
-from gtsearch.analysis import merging, sentences, style, tables
+from gtsearch.analysis import merging, replayed, sentences, style, tables
 from gtsearch.analysis.evidence import MOST, Evidence
 from gtsearch.results import Results, write_text
 
@@ -170,6 +170,7 @@ def _run(results: Results, folder: str, evidence: Evidence, frames: Frames) -> d
         "facts": sentences.facts(results),
         "bracket": [part | {"links": _links(part, evidence)} for part in sentences.bracket(summary)],
         "evidence": sentences.evidence(summary),
+        "replayed": replayed.sentence(results),
         "warnings": summary["warnings"],
         "pictures": [picture for picture in pictures if not picture.sentence],
         "missing": [picture for picture in pictures if picture.sentence],
