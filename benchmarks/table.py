@@ -24,6 +24,7 @@ from benchmarks import results
 from benchmarks.results import Kept, Row
 from gtsearch.errors import GtsearchError
 
+WIDEST_UNIT = 12  # characters beside a number; a longer one stands with the quantity
 LEAST_WIDTH = 120  # characters; a file, or a narrow terminal, gets so many all the same
 
 QUICK = ("epoch", "transformer", "report")
@@ -53,7 +54,8 @@ def of(kept: Sequence[Kept]) -> Table:
     for one in kept:
         table.add_row(Text("\n".join(_origin(one)), "bold"))
         for row in one.rows:
-            what = Text(row.what) if not row.note else Text.assemble(row.what, (f" ({row.note})", "dim"))
+            notes = [row.note] * bool(row.note) + [row.unit] * (len(row.unit) > WIDEST_UNIT)
+            what = Text(row.what) if not notes else Text.assemble(row.what, (f" ({'; '.join(notes)})", "dim"))
             numbers = (_number(row.ours, row.unit), _number(row.other, row.unit), _ratio(row))
             table.add_row(what, *numbers, row.target or "", _verdict(row))
         table.add_section()
@@ -66,13 +68,16 @@ def markdown(kept: Sequence[Kept]) -> str:
     for one in kept:
         for row in one.rows:
             numbers = (_number(row.ours, row.unit), _number(row.other, row.unit), _ratio(row))
-            cells = (row.what, *numbers, row.target or "", _verdict(row), f"`{one.command}`")
+            what = row.what if len(row.unit) <= WIDEST_UNIT else f"{row.what} ({row.unit})"
+            cells = (what, *numbers, row.target or "", _verdict(row), f"`{one.command}`")
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 
 def _number(value: float | None, unit: str) -> str:
-    return "" if value is None else f"{value:,.4g} {unit}"
+    if value is None:
+        return ""
+    return f"{value:,.4g} {unit}" if len(unit) <= WIDEST_UNIT else f"{value:,.4g}"
 
 
 def _ratio(row: Row) -> str:
