@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
+from experiment_kit import TINY
 from run_folders import small_story, write_run
 
+from benchmarks import results as benchmark_results
+from benchmarks import wall
 from benchmarks.wall import Search, compare, read
 from gtsearch import results
+from gtsearch.spec import load_spec
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +54,17 @@ def test_a_faster_search_with_another_claim_misses_the_target(
     assert wall.met is fast
     assert overhead.met is lean
     assert overhead.other == pytest.approx(1.2)
+
+
+@pytest.mark.slow
+def test_two_searches_at_once_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = tmp_path / "tiny.yaml"
+    spec.write_text(load_spec("smoke", TINY).to_yaml())
+    program = str(Path(sys.executable).with_name("gtsearch"))
+    monkeypatch.setattr(benchmark_results, "FOLDER", tmp_path / "results")
+    words = ["--before", program, "--spec", str(spec), "--workers", "1", "--out", str(tmp_path / "runs")]
+    monkeypatch.setattr(sys, "argv", ["wall", *words])
+    wall.main()
+    [kept] = benchmark_results.read_all()
+    assert [row.note for row in kept.rows] == ["the same claim", "other: the tree before"]
+    assert kept.rows[0].ours and kept.rows[0].other
