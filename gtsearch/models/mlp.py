@@ -248,22 +248,23 @@ class MlpPasses(Passes):
     def _backward(self, block: _Block, inputs: Sequence[_Input], add: bool) -> Tensor:
         """Writes or adds the gradients of the layers after the first non-linearity; the derivative by what came into
         it. The block's outputs are used up."""
-        back = slope(self.loss, block.outputs, block.y, len(block.y) / len(self.part))
+        back = slope(self.loss, block.outputs, block.y)
+        share = 1.0 / len(self.part)  # of an example in the mean: given to small products, not to all outputs
         rows: Tensor | None = None  # the units of the layer above that are not silent
         layers = zip(self.layers, inputs, block.back, strict=True)
         for (weight, _, weight_slope), given, buffer in reversed(list(layers)):
             if rows is None and given.live is None:
-                torch.addmm(weight_slope, back.T, given.values, beta=float(add), out=weight_slope)
+                torch.addmm(weight_slope, back.T, given.values, beta=float(add), alpha=share, out=weight_slope)
             else:
-                found = torch.mm(back.T, given.values)
                 if not add:
                     weight_slope.zero_()
-                _add(weight_slope, rows, given.live, found)
+                _add(weight_slope, rows, given.live, torch.mm(back.T, given.values).mul_(share))
             ahead = weight if rows is None else weight.index_select(0, rows)
             ahead = ahead if given.live is None else ahead.index_select(1, given.live)
-            back = torch.mm(back, ahead, out=buffer if given.live is None else None)
+            into = buffer if given.live is None else torch.empty_like(given.values)
+            back = torch.addmm(into, back, ahead, beta=0.0, alpha=share, out=into)
             torch.ops.aten.threshold_backward.grad_input(back, given.values, 0.0, grad_input=back)
-            rows = given.live
+            rows, share = given.live, 1.0
         return back
 
     def _blocks(self, part: Part) -> list[_Block]:
