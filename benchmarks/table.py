@@ -1,6 +1,6 @@
 """One table of everything that benchmarks measured and kept (benchmarks/results), with the command that makes each row.
 
-    python -m benchmarks.table [--run] [--markdown]
+    python -m benchmarks.table [--run] [--markdown] [--page docs/speed.md]
 
 `--run` runs the benchmarks that end in some minutes first, one after another (`make bench` does that). The others are
 named under the table, with what they take and their command.
@@ -26,6 +26,8 @@ from gtsearch.errors import GtsearchError
 
 WIDEST_UNIT = 12  # characters beside a number; a longer one stands with the quantity
 LEAST_WIDTH = 120  # characters; a file, or a narrow terminal, gets so many all the same
+
+BEGIN, END = "<!-- kept results -->", "<!-- end -->"
 
 QUICK = ("epoch", "transformer", "report")
 """The benchmarks that end in some minutes each, by name, in the order in which they are run."""
@@ -74,6 +76,19 @@ def markdown(kept: Sequence[Kept]) -> str:
     return "\n".join(lines)
 
 
+def write_into(page: Path, kept: Sequence[Kept]) -> None:
+    """Puts the table into a page, in the place of what stood between the marks.
+
+    Raises:
+        SystemExit: the page has no such marks.
+    """
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{page} has no place for a table: write `{BEGIN}` and `{END}` where it belongs")
+    page.write_text(f"{before}{BEGIN}\n\n{markdown(kept)}\n\n{END}{after}")
+
+
 def _number(value: float | None, unit: str) -> str:
     if value is None:
         return ""
@@ -108,6 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", action="store_true", help=f"run first: {', '.join(QUICK)}")
     parser.add_argument("--markdown", action="store_true", help="print it as Markdown, for a page")
+    parser.add_argument("--page", type=Path, help=f"write it into this page, between `{BEGIN}` and `{END}`")
     asked = parser.parse_args()
     try:
         if asked.run:
@@ -117,6 +133,9 @@ def main() -> None:
         raise SystemExit(f"{error.cmd[-1]} ended with exit status {error.returncode}") from None
     except GtsearchError as error:
         raise SystemExit(str(error)) from None
+    if asked.page:
+        write_into(asked.page, kept)
+        return
     if asked.markdown:
         print(markdown(kept))
         return

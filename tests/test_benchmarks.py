@@ -165,6 +165,21 @@ def test_the_table_of_a_page_has_a_line_a_row() -> None:
     assert second.startswith("| memory, where there is no other side | 100 MiB |  |  |  |  |")
 
 
+def test_a_page_gets_the_table_between_its_marks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep("bench", [ROW], {})
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- kept results -->\nan older table\n<!-- end -->\nafter\n")
+    run(monkeypatch, "table", ["--page", str(page)])
+    first, table_of_page, last = re.split("<!-- .* -->", page.read_text())
+    assert (first, last) == ("before\n", "\nafter\n")
+    assert table_of_page.strip() == table.markdown(read_all())
+    page.write_text("no marks")
+    with pytest.raises(SystemExit, match="kept results"):
+        run(monkeypatch, "table", ["--page", str(page)])
+
+
 def test_a_broken_file_ends_the_table_with_one_line(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     folder.mkdir()
     (folder / "one.json").write_text(json.dumps({"name": "one"}))
