@@ -84,6 +84,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="of each of the two")
     parser.add_argument("--out", type=Path, help="a folder for both runs; default: a temporary one")
     asked = parser.parse_args()
+    for program in (asked.before, asked.after):
+        if not Path(program).is_file():
+            raise SystemExit(f"there is no program {program}; give the path of a gtsearch command")
     folder = asked.out or Path(tempfile.mkdtemp(prefix="gtsearch-wall-"))
     folder.mkdir(parents=True, exist_ok=True)
     spec = str(Path(asked.spec).absolute()) if Path(asked.spec).exists() else asked.spec

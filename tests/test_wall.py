@@ -56,6 +56,12 @@ def test_a_faster_search_with_another_claim_misses_the_target(
     assert overhead.other == pytest.approx(1.2)
 
 
+def test_a_program_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["wall", "--before", "nowhere/gtsearch"])
+    with pytest.raises(SystemExit, match="there is no program nowhere/gtsearch"):
+        wall.main()
+
+
 @pytest.mark.slow
 def test_two_searches_at_once_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = tmp_path / "tiny.yaml"
