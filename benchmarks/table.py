@@ -34,7 +34,7 @@ QUICK = ("epoch", "transformer", "report")
 
 LONG = {
     "rivals": "python -m benchmarks.rivals; up to two hours",
-    "wall": "python -m benchmarks.wall --before ../before/.venv/bin/gtsearch; needs another tree, some ten minutes",
+    "wall": "python -m benchmarks.wall --before ../before/.venv/bin/gtsearch; needs another tree; modadd takes an hour",
     "lattice": "python -m benchmarks.lattice compare; minutes, `record SPEC` before it an hour",
     "overhead": "python -m benchmarks.overhead; some ten minutes",
     "coverage": "python -m benchmarks.coverage; half an hour",
