@@ -305,11 +305,6 @@ def main() -> None:
                 ours=min(held.values()),
                 other=None,
                 unit="of studies",
-                ratio=None,
-                low=None,
-                high=None,
-                target=None,
-                met=None,
                 note=f"by replicates {by_size}; {asked.repetitions} studies each",
             )
         )

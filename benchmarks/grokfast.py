@@ -180,11 +180,6 @@ def to_goal(mine: Sequence[Trained], other: Sequence[Trained]) -> Row:
         ours=seconds(mine),
         other=seconds(other),
         unit="s",
-        ratio=None,
-        low=None,
-        high=None,
-        target=None,
-        met=None,
         note=f"no like for like: whole batches here, mini-batches there; ours {told(mine)}; theirs {told(other)}",
     )
 

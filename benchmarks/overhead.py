@@ -482,9 +482,6 @@ def _memory(kind: str, small: Row, large: Row) -> kept.Row:
         ours=large["searched_mb"],
         other=small["searched_mb"],
         unit="MiB",
-        ratio=None,
-        low=None,
-        high=None,
         target="under 500 MB at 10,000 members",
         met=large["searched_mb"] * 2**20 < 500e6,
         note=f"other: with {small['members']}; {large['imported_mb']:.0f} MiB are imports; with tables "
@@ -498,9 +495,6 @@ def _waiting(folder: Path, told: Replay) -> kept.Row:
         ours=told.ratio,
         other=None,
         unit="times",
-        ratio=None,
-        low=None,
-        high=None,
         target="at most 1.10",
         met=told.ratio <= 1.10,
         note=f"{told.wall:.0f} s; of {told.wall * told.workers:.0f} worker-seconds {told.idle:.0f} idle, "

@@ -53,11 +53,11 @@ class Row:
     ours: float | None
     other: float | None
     unit: str
-    ratio: float | None
-    low: float | None
-    high: float | None
-    target: str | None
-    met: bool | None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    target: str | None = None
+    met: bool | None = None
     note: str = ""
 
 
@@ -128,7 +128,7 @@ def keep(name: str, rows: Sequence[Row], settings: Mapping[str, Any]) -> Path:
     path = FOLDER / f"{name}.json"
     made_by = {
         "command": _command(sys.argv),
-        "commit": _commit(),
+        "commit": commit(),
         "device": torch.cuda.get_device_name() if on_gpu else cpu_name(),
         "cores": cores(),
         "threads": settings.get("threads", torch.get_num_threads()),
@@ -170,7 +170,7 @@ def _command(argv: Sequence[str]) -> str:
     return shlex.join([*called, *(f".../{Path(word).name}" if word.startswith("/") else word for word in argv[1:])])
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of the source, and whether files outside the kept results were changed since."""
     kept = f":(exclude){FOLDER.relative_to(ROOT)}" if FOLDER.is_relative_to(ROOT) else "."
     try:

@@ -193,11 +193,6 @@ def rows_of(seeds: Sequence[Seed], experiment: str, where: str) -> list[Row]:
             ours=low if low == high else None,
             other=times,
             unit="times",
-            ratio=None,
-            low=None,
-            high=None,
-            target=None,
-            met=None,
             note=f"median {_bounds(low, high)}; by seed {by_seed}; {where}",
         ),
         _seconds(f"transfer with its weak model, {asked}", [seed.transfer for seed in seeds], printed[0]),
@@ -214,11 +209,6 @@ def _seconds(what: str, costs: Sequence[Cost], printed: float | None) -> Row:
         ours=least if least == most else None,
         other=printed,
         unit="s",
-        ratio=None,
-        low=None,
-        high=None,
-        target=None,
-        met=None,
         note=f"{sum(cost.reached for cost in costs)} of {len(costs)} get there; median {_bounds(least, most)} s",
     )
 

@@ -137,8 +137,6 @@ def _stopping(path: Path, lattice: Lattice, without: Sequence[Outcome], processe
             ratio=ratio,
             low=low,
             high=high,
-            target=None,
-            met=None,
             note=f"{best.rule.words}; {best.killed} false kills of {best.cleared} ({interval}); another config "
             f"named in {changed.words}",
         )

@@ -252,8 +252,6 @@ def rows_to_keep(lattice: Lattice, verdicts: dict[str, Verdict]) -> list[Row]:
                 ratio=ratio,
                 low=low,
                 high=high,
-                target=None,
-                met=None,
                 note=f"{note}; ratio: geometric mean of pairs and its 95 % interval",
             )
         )
@@ -264,11 +262,6 @@ def rows_to_keep(lattice: Lattice, verdicts: dict[str, Verdict]) -> list[Row]:
                 ours=regrets[0],
                 other=regrets[1],
                 unit="times the parameters of the cheapest",
-                ratio=None,
-                low=None,
-                high=None,
-                target=None,
-                met=None,
                 note="mean over the repetitions that named one",
             )
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lattice import world
-from benchmarks.results import _commit as commit
+from benchmarks.results import commit
 from gtsearch import plans
 from gtsearch.identity import derive_seed
 from gtsearch.results import LOG, MembersLog, read_log
