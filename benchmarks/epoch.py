@@ -30,6 +30,7 @@ from benchmarks.results import Row, keep, paired
 from gtsearch import cost
 from gtsearch.models.base import initialise
 from gtsearch.models.mlp import MlpSizes
+from gtsearch.tasks.base import Splits
 from gtsearch.tasks.modular import ModularAddition
 from gtsearch.training import Cohort, Member, Plan
 
@@ -120,25 +121,29 @@ def plain(case: Case, device: str, threads: int) -> Timed:
         with torch.no_grad():
             for into, start in zip(model.parameters(), member(case, 0, epochs).module.parameters(), strict=True):
                 into.copy_(start)
-        model.to(device)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=case.lr, weight_decay=case.weight_decay)
-        loss, accuracies = torch.zeros(()), []
-        started = time.perf_counter()
-        for epoch in range(epochs + 1):
-            loss = cross_entropy(model(splits.train.x), splits.train.y)
-            if epoch % EVALUATE_EVERY == 0:
-                with torch.no_grad():
-                    right = model(splits.validation.x).argmax(dim=1) == splits.validation.y
-                    accuracies.append(right.float().mean().item())
-            if epoch < epochs:
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-        last = loss.item()
-        return Timed((time.perf_counter() - started) / epochs, last)
+        return plain_loop(model.to(device), splits, case.lr, case.weight_decay, epochs)
 
     trained(WARM_UP)
     return trained(case.epochs)
+
+
+def plain_loop(model: nn.Module, splits: Splits, lr: float, weight_decay: float, epochs: int) -> Timed:
+    """Full batches by torch's AdamW, validation accuracy every EVALUATE_EVERY epochs, as a user would write it."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
+    loss, accuracies = torch.zeros(()), []
+    started = time.perf_counter()
+    for epoch in range(epochs + 1):
+        loss = cross_entropy(model(splits.train.x), splits.train.y)
+        if epoch % EVALUATE_EVERY == 0:
+            with torch.no_grad():
+                right = model(splits.validation.x).argmax(dim=1) == splits.validation.y
+                accuracies.append(right.float().mean().item())
+        if epoch < epochs:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    last = loss.item()
+    return Timed((time.perf_counter() - started) / epochs, last)
 
 
 def compared(case: Case, device: str, threads: int, pairs: int, stack_size: int) -> list[Row]:

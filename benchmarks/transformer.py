@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -24,9 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a scri
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.alone import alone
+from benchmarks.epoch import EVALUATE_EVERY, Timed, plain_loop
 from benchmarks.results import keep, paired
 from gtsearch import cost
 from gtsearch.models.base import Model, initialise
@@ -34,20 +34,11 @@ from gtsearch.models.transformer import TransformerSizes
 from gtsearch.tasks.modular import ModularAddition
 from gtsearch.training import Cohort, Member, Plan
 
-EVALUATE_EVERY = 10
 WARM_UP = 2  # epochs; the first loads kernels
 AT_MOST = 1.0  # of the plain loop's seconds
 TASK = ModularAddition(name="modular_addition", p=113)
 SIZES = TransformerSizes(name="transformer", layers=2, d_embed=128, heads=4, d_mlp=128)
 LR, WEIGHT_DECAY, INIT_SCALE = 0.005, 0.1, 0.6
-
-
-@dataclass(frozen=True)
-class Timed:
-    """Wall seconds an epoch, with its share of the evaluations, and the training loss after the last epoch."""
-
-    epoch_seconds: float
-    loss: float
 
 
 class Attention(nn.Module):
@@ -126,7 +117,6 @@ def ours(epochs: int, threads: int) -> Timed:
 def plain(epochs: int, threads: int) -> Timed:
     """A loop of a user's own."""
     torch.set_num_threads(threads)
-    train, validation = TASK.splits(0).train, TASK.splits(0).validation
 
     def trained(epochs: int) -> Timed:
         model = PlainTransformer(SIZES)
@@ -134,21 +124,7 @@ def plain(epochs: int, threads: int) -> Timed:
             begin = dict(initialised().named_parameters())
             for name, into in model.named_parameters():
                 into.copy_(begin[_our_name(name)])
-        optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
-        loss, accuracies = torch.zeros(()), []
-        started = time.perf_counter()
-        for epoch in range(epochs + 1):
-            loss = cross_entropy(model(train.x), train.y)
-            if epoch % EVALUATE_EVERY == 0:
-                with torch.no_grad():
-                    right = model(validation.x).argmax(dim=1) == validation.y
-                    accuracies.append(right.float().mean().item())
-            if epoch < epochs:
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-        last = loss.item()
-        return Timed((time.perf_counter() - started) / epochs, last)
+        return plain_loop(model, TASK.splits(0), LR, WEIGHT_DECAY, epochs)
 
     trained(WARM_UP)
     return trained(epochs)
