@@ -315,10 +315,10 @@ def _conduct(
         journal = Journal(folder / "study.log", spec.variations())
         conductor = Conductor(policy, log, journal, display, results.members(folder / LOG))
         if not conductor.is_over():
-            from gtsearch import tune  # ray is loaded only when something has to run
+            from gtsearch import cluster, tune  # ray is loaded only when something has to run
 
             try:
-                with tune.cluster(address, resources, verbose):
+                with cluster.connected(address, resources, verbose):
                     tune.drive(conductor, folder, resources, verbose)
                 for job_id in list(conductor.jobs):
                     conductor.ended(job_id, None)
