@@ -36,3 +36,10 @@ class EmbeddingError(GtsearchError):
 
 class ResourcesError(GtsearchError):
     """The machine or the cluster cannot carry what was asked."""
+
+
+class BrokenOff(GtsearchError):
+    """What a run stands on gave way while it went on: a full disk, a lost Ray, an embedding that was changed.
+
+    The run ends with exit code 3 and the command that resumes it; what finished is kept.
+    """
