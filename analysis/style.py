@@ -7,7 +7,6 @@ colour-blind readers and, by marker and line, on a grey printer. Nothing here dr
 from __future__ import annotations
 
 import math
-import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gtsearch.catalog import METHODS
+from gtsearch.results import beside
 
 # The first four of Okabe and Ito (2008), then what stays apart from them and from each other on white paper: no two
 # are alike, neighbours least of all. Beyond eight, colours alone no longer tell: the marker goes with them.
@@ -106,9 +106,8 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     paths = []
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
         path = stem.with_name(f"{stem.name}.{kind}")
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        figure.savefig(partial, format=kind, dpi=DPI, bbox_inches="tight", metadata=metadata)
-        os.replace(partial, path)
+        with beside(path) as partial:
+            figure.savefig(partial, format=kind, dpi=DPI, bbox_inches="tight", metadata=metadata)
         paths.append(path)
     return paths
 
@@ -243,6 +242,13 @@ def rate_interval(interval: Sequence[float | None] | None) -> str:
     if interval is None or any(bound is None for bound in interval):
         return UNKNOWN
     return " to ".join(f"{bound:.2f}".removeprefix("0") for bound in interval if bound is not None)
+
+
+def markdown(text: str) -> str:
+    """`text` for a cell of a Markdown table or a heading: one line, and nothing in it is a cell, HTML, a link or a
+    picture. What names and labels hold may come from anybody."""
+    plain = "".join(c if c.isprintable() else " " for c in text).replace("\\", "\\\\").replace("|", "\\|")
+    return " ".join(plain.replace("<", "&lt;").replace("](", "]\\(").split())
 
 
 def spread(value: float | None, bounds: Sequence[float | None] | None, unit: str) -> str:

@@ -1,7 +1,7 @@
 """The commands: parse, call, print. Everything a command does is done elsewhere and can be called from Python.
 
-Exit codes: 0 done; 1 nothing clears, or nothing that clears pays; 2 a mistake in what was asked; 130 and 143
-interrupted. A mistake is one line on standard error, never a traceback.
+Exit codes: 0 done; 1 nothing clears, or nothing that clears pays; 2 a mistake in what was asked; 3 broken off: what
+the run stands on gave way; 130 and 143 interrupted. A mistake is one line on standard error, never a traceback.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ An experiment is one YAML file. Take one that comes along, change it, and give i
 
 \b
 Exit codes: 0 done; 1 nothing clears, or nothing that clears pays (the report is made all the same);
-2 a mistake in what was asked; 130, 143 interrupted."""
+2 a mistake in what was asked; 3 broken off, as by a full disk; 130, 143 interrupted; `resume` goes on."""
 
 app = typer.Typer(
     name="gtsearch",
@@ -114,7 +114,8 @@ def run(
       gtsearch run my.yaml --workers 4 --out runs/first
       gtsearch run modadd --set weak.goal.val_accuracy=0.5 --set report.seeds=20 --seed 1
 
-    Ctrl-C stops it; what has finished is kept, and `gtsearch resume` goes on from there.
+    Ctrl-C stops it and draws what is there; what has finished is kept, and `gtsearch resume` goes on from there. A
+    second Ctrl-C leaves at once.
     """
     parsed = _load(spec, settings, seed)
     from gtsearch import experiment
@@ -392,12 +393,12 @@ def _look(runs: Iterable[Path]) -> list[Results]:
 
 
 def _say(lines: Iterable[str]) -> None:
-    """Prints; a reader that has gone away (`gtsearch runs | head`) is no mistake."""
+    """Prints; a reader that has gone away (`gtsearch runs | head`) is no mistake, nor is a disk that is full."""
     try:
         for line in lines:
             print(line)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         _drop_output()
 
 
@@ -433,6 +434,8 @@ def _call(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _drop_output()
         return 0
+    except OSError as error:  # a disk, a permission: of the place, never of gtsearch
+        _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     return MISTAKE
 
 
@@ -448,6 +451,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = _call(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         _drop_output()
     return code

@@ -23,6 +23,10 @@ class ResultsError(GtsearchError):
     """A run folder, or a file in one, is missing, damaged or of another schema."""
 
 
+class OtherSchemaError(ResultsError):
+    """A file of a run folder is whole and of a schema that this gtsearch does not read."""
+
+
 class TaskError(GtsearchError, ValueError):
     """What a task is made of is missing, damaged or unfit: its file, its expression, its download.
 

@@ -6,23 +6,29 @@ policy hears of it.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from gtsearch import certificate, narrative, results
-from gtsearch.errors import GtsearchError, ResourcesError, ResultsError
+from gtsearch.errors import BrokenOff, GtsearchError, OtherSchemaError, ResourcesError, ResultsError
 from gtsearch.journal import Journal
 from gtsearch.notebook import RunResults, look
 from gtsearch.plans import ablation_for
@@ -33,9 +39,12 @@ from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Phase
 from gtsearch.search.policy import Answer, Job
 from gtsearch.spec import Spec, load_spec
+from gtsearch.stops import GetOut, Stop, heeded
 from gtsearch.trainables import cpu_name, failed_row, static_row
 
 SHOW_SECONDS = 0.5
+BROKE_OFF = 3  # the exit code of a run whose surroundings gave way
+OUT_SECONDS = 10.0  # that a thread has to come back from a Ray that is gone
 STACKED_MEMBERS = 2048  # members one job carries on a GPU at most; its stacks are as large as pays (gtsearch.stacks)
 
 Row = dict[str, Any]
@@ -43,7 +52,8 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """A run that ended: where it is, how (0 done; 1 nothing pays; 130, 143 interrupted), what to tell a person."""
+    """A run that ended: where it is, how (0 done; 1 nothing pays; 3 broken off; 130, 143 interrupted), what to tell a
+    person."""
 
     folder: Path
     exit_code: int
@@ -82,25 +92,16 @@ def run(
     resources = resources_for(spec, workers, address)
     _prepare(spec)
     folder = Path(out) if out else Path("runs") / f"{spec.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    _make_folder(folder)
-    try:
-        text = spec.to_yaml()
-        (folder / SPEC).write_text(text)
-        environment = _environment(resources, command) | {"spec_sha256": results.spec_digest(text)}
-        results.write_json(folder / ENVIRONMENT, environment)
-        log = MembersLog(folder / LOG)
-    except (OSError, GtsearchError) as error:
-        _remove_started(folder)
-        raise ResultsError(f"cannot write the run folder {folder}: {error}") from None
-    with log:
-        return _conduct(spec, folder, log, environment, resources, address, verbose, fresh=True)
+    environment = _environment(resources, command)
+    with heeded() as stop, _new_folder(folder, spec, environment) as log:
+        return _conduct(spec, folder, log, environment, resources, address, verbose, stop, fresh=True)
 
 
 def resume(folder: Path, workers: int | None = None, address: str | None = None, verbose: bool = False) -> Run:
     """Goes on with a run from its members.log; a finished one is only reported again.
 
     Raises:
-        GtsearchError: not a run folder, a damaged log, or a run that another process is writing.
+        GtsearchError: not a run folder, a damaged log, a run of another schema, or one that another process is writing.
     """
     folder = Path(folder)
     if not (folder / SPEC).is_file():
@@ -108,13 +109,10 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
     spec = load_spec(folder / SPEC)
     resources = resources_for(spec, workers, address)
     _prepare(spec)
-    environment = results.read_json(folder / ENVIRONMENT)
-    with MembersLog(folder / LOG) as log:
-        environment["resumed"] = [*environment.get("resumed", []), f"{datetime.now():%Y-%m-%d %H:%M:%S}"]
-        environment |= {"workers": resources.workers, "torn_lines": environment.get("torn_lines", 0) + log.torn}
-        environment["spec_sha256"] = results.spec_digest(results.read_text(folder / SPEC))
-        results.write_json(folder / ENVIRONMENT, environment)
-        return _conduct(spec, folder, log, environment, resources, address, verbose, fresh=False)
+    with heeded() as stop, MembersLog(folder / LOG) as log:
+        _sweep(folder)
+        environment = _gone_on(folder, _environment(resources, sys.argv), log.torn)
+        return _conduct(spec, folder, log, environment, resources, address, verbose, stop, fresh=False)
 
 
 def check(spec: Spec, workers: int | None = None) -> list[str]:
@@ -130,20 +128,28 @@ class Conductor:
 
     Args:
         rows: of the log, from before a resume.
+        stop: whether somebody wants it to end.
     """
 
     def __init__(
-        self, policy: Ablation, log: MembersLog, journal: Journal, display: Display, rows: Iterable[Row]
+        self,
+        policy: Ablation,
+        log: MembersLog,
+        journal: Journal,
+        display: Display,
+        rows: Iterable[Row],
+        stop: Stop | None = None,
     ) -> None:
         self.policy, self.log, self.journal, self.display = policy, log, journal, display
+        self.stop = stop or Stop()
         self.seen: set[str] = set()
         self.finished = 0  # members that are in for good
         self.jobs: dict[str, Job] = {}
         self._begun: set[str] = set()  # ids of jobs that a worker is at
         self._gave_way: set[str] = set()
         self.progress: dict[str, dict[str, Any]] = {}
-        self.interrupted: int | None = None
         self.error: Exception | None = None
+        self.broken: str | None = None  # why nothing more can be trained or kept
         self.over = False
         self._before = 0.0
         self._began = time.monotonic()
@@ -153,6 +159,11 @@ class Conductor:
         for row in rows:
             self._before = max(self._before, float(row.get("elapsed_seconds") or 0.0))
             self._tell_of([row])
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether somebody or something ends the run before the search is done."""
+        return not self.over and (self.stop.number is not None or self.broken is not None)
 
     @property
     def elapsed_seconds(self) -> float:
@@ -205,8 +216,8 @@ class Conductor:
             self._guard(lambda: self._book(job, error), None)
 
     def _book(self, job: Job, error: str | None) -> None:
-        """What a job that is over leaves: members that were lost, or no longer needed; nothing of an interrupt."""
-        if self.interrupted is not None:
+        """What a job that is over leaves: members that were lost, or no longer needed; nothing of a run that ends."""
+        if self.ends_early:
             return
         gave_way = job.id in self._gave_way
         self._gave_way.discard(job.id)
@@ -217,7 +228,8 @@ class Conductor:
         known = [static_row(info, m) | self._unknown() for m in info["members"] if m["run_id"] in left]
         started = [(row, self.progress.pop(row["run_id"], None)) for row in known]
         if error is not None:
-            self.display.note(f"a worker was lost with {len(known)} members of {info['architecture']}; they run again")
+            again = "run again" if any(not row["attempt"] for row in known) else "count as failed"
+            self.display.note(f"{len(known)} members of {info['architecture']} were lost ({error}); they {again}")
             self._record([failed_row(row, error, lost=True, spent=spent) for row, spent in started])
         else:
             cancelled = [(row, spent) for row, spent in started if spent is not None]
@@ -229,12 +241,13 @@ class Conductor:
             )
 
     def is_over(self) -> bool:
-        if self.interrupted is None and self.error is None and not self.over:
+        if not (self.ends_early or self.error is not None or self.over):
             self._ask()
-        return self.over or self.interrupted is not None or self.error is not None
+        return self.over or self.ends_early or self.error is not None
 
-    def interrupt(self, signal_number: int) -> None:
-        self.interrupted = signal_number
+    def break_off(self, reason: str) -> None:
+        """Of any thread."""
+        self.broken = self.broken or reason
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -248,17 +261,24 @@ class Conductor:
             self.over = self._asked is Answer.DONE
 
     def _guard(self, question: Any, otherwise: Any) -> Any:
-        """A mistake of the policy ends the run with its report; it is never a member's failure."""
+        """A mistake of the policy ends the run with its report; it is never a member's failure. Nor is a disk that
+        takes nothing more."""
         try:
             return question()
+        except BrokenOff as error:
+            self.break_off(str(error))
+        except OSError as error:
+            self.break_off(_of_system(error))
         except Exception as error:
             self.error = self.error or error
-            return otherwise
+        return otherwise
 
     def _unknown(self) -> dict[str, Any]:
         return {"device": None, "host": None, "threads": None, "dtype": None}
 
     def _record(self, rows: list[Row]) -> None:
+        if self.broken is not None:
+            return  # the log may be closed, or its disk full
         for row in rows:
             row["elapsed_seconds"] = self.elapsed_seconds
             self.log.append(row)
@@ -307,33 +327,67 @@ def _conduct(
     resources: Resources,
     address: str | None,
     verbose: bool,
+    stop: Stop,
     fresh: bool,
 ) -> Run:
     """Searches until the policy is done or somebody stops it; then tables, summary, figures, report."""
-    policy = ablation_for(spec, resources.workers, STACKED_MEMBERS if resources.device == "cuda" else None)
-    with Display(_title(spec, resources), quiet=verbose) as display:
-        journal = Journal(folder / "study.log", spec.variations())
-        conductor = Conductor(policy, log, journal, display, results.members(folder / LOG))
-        if not conductor.is_over():
-            from gtsearch import cluster, tune  # ray is loaded only when something has to run
-
+    try:
+        policy = ablation_for(spec, resources.workers, STACKED_MEMBERS if resources.device == "cuda" else None)
+        with Display(_title(spec, resources), quiet=verbose) as display:
+            for note in environment.get("resumed", [{}])[-1].get("notes", []):
+                display.note(note)
+            journal = Journal(folder / "study.log", spec.variations())
+            conductor = Conductor(policy, log, journal, display, results.members(folder / LOG), stop)
             try:
-                with cluster.connected(address, resources, verbose):
-                    tune.drive(conductor, folder, resources, verbose)
-                for job_id in list(conductor.jobs):
-                    conductor.ended(job_id, None)
-                conductor.show()
                 if not conductor.is_over():
-                    conductor.error = RuntimeError("Ray Tune ended before the search did")
+                    _search(conductor, folder, resources, address, verbose)
             except ResourcesError:
-                if fresh:
+                if fresh and not conductor.seen:
                     log.close()
                     _remove_started(folder)
                 raise
-    wall_seconds = conductor.elapsed_seconds
-    if conductor.interrupted is not None:
-        return Run(folder, 128 + conductor.interrupted, _goodbye(folder, conductor))
-    return finish(folder, policy, environment, wall_seconds, conductor.error)
+            if conductor.ends_early:
+                display.note("stopping: what is there is drawn now; Ctrl-C once more leaves at once")
+        log.close()
+        if conductor.ends_early:
+            return _left_off(folder, conductor)
+        return finish(folder, policy, environment, conductor.elapsed_seconds, conductor.error)
+    except KeyboardInterrupt:  # the second one
+        number = stop.number or signal.SIGINT
+        return Run(folder, 128 + number, [f"stopped at once by {signal.Signals(number).name}", _way_on(folder)])
+    except (BrokenOff, OSError, ResultsError) as error:
+        reason = _of_system(error) if isinstance(error, OSError) else str(error)
+        return Run(folder, BROKE_OFF, [f"broken off: {reason}", _way_on(folder)])
+
+
+def _search(conductor: Conductor, folder: Path, resources: Resources, address: str | None, verbose: bool) -> None:
+    """Has the conductor's jobs trained by Ray, until it is over or Ray is."""
+    from gtsearch import cluster, tune  # ray is loaded only when something has to run
+
+    left = threading.Event()
+
+    def lost(reason: str) -> None:
+        """Of a thread that watches Ray. Whoever waits for a Ray that is gone may wait for ever."""
+        conductor.break_off(reason)
+        if not left.wait(OUT_SECONDS):
+            conductor.stop.get_out()
+        if not left.wait(OUT_SECONDS):
+            print("\n".join([f"broken off: {reason}", _way_on(folder)]), flush=True)
+            os._exit(BROKE_OFF)
+
+    try:
+        with contextlib.suppress(GetOut), cluster.connected(address, resources, verbose, lost):
+            conductor.stop.listen()
+            tune.drive(conductor, folder, resources, verbose)
+    except SystemExit:  # what Ray makes of a SIGTERM until we listen again
+        conductor.stop.number = conductor.stop.number or signal.SIGTERM
+    finally:
+        left.set()
+    for job_id in list(conductor.jobs):
+        conductor.ended(job_id, None)
+    conductor.show()
+    if not conductor.is_over():
+        conductor.error = RuntimeError("Ray Tune ended before the search did")
 
 
 def finish(
@@ -380,15 +434,77 @@ def _title(spec: Spec, resources: Resources) -> str:
     )
 
 
-def _make_folder(folder: Path) -> None:
+@contextlib.contextmanager
+def _new_folder(folder: Path, spec: Spec, environment: dict[str, Any]) -> Iterator[MembersLog]:
+    """Makes a run folder, its log open: made beside and renamed, so that it is there with all a resume needs or not at
+    all, and of two that make the same one the second is refused."""
     if folder.exists():
-        raise ResultsError(
-            f"the folder {folder} exists; choose another --out, or go on with it: gtsearch resume {folder}"
-        )
+        raise _exists(folder)
+    beside = folder.with_name(f"{folder.name}.{os.getpid()}{results.PARTIAL}")
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, beside, ignore_errors=True)
+        try:
+            beside.mkdir(parents=True)
+            text = spec.to_yaml()
+            environment["spec_sha256"] = results.spec_digest(text)
+            results.write_json(beside / ENVIRONMENT, environment)
+            results.write_text(beside / SPEC, text)
+            log = stack.enter_context(MembersLog(beside / LOG))
+            beside.rename(folder)
+        except (OSError, GtsearchError) as error:
+            if folder.exists():
+                raise _exists(folder) from None
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ResultsError(f"cannot make the run folder {folder}: {reason}; choose another --out") from None
+        log.path = folder / LOG
+        yield log
+
+
+def _exists(folder: Path) -> ResultsError:
+    return ResultsError(f"the folder {folder} exists; choose another --out, or go on with it: gtsearch resume {folder}")
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what a process that was killed was writing."""
+    for path in folder.rglob(f"*{results.PARTIAL}"):
+        writer = path.name.removesuffix(results.PARTIAL).rpartition(".")[2]
+        if not (writer.isdecimal() and psutil.pid_exists(int(writer))):
+            path.unlink(missing_ok=True)
+
+
+def _gone_on(folder: Path, now: dict[str, Any], torn: int) -> dict[str, Any]:
+    """environment.json of a run that is resumed: as it was, with what is other now.
+
+    Raises:
+        OtherSchemaError: the run is of another schema, and nothing of it is touched.
+    """
+    notes = []
     try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise ResultsError(f"cannot make the run folder {folder}: {error.strerror}; choose another --out") from None
+        environment = results.read_json(folder / ENVIRONMENT)
+    except OtherSchemaError:
+        raise
+    except ResultsError as error:  # how the run was made is lost with it, and no member
+        notes.append(f"{error}; it is made anew, and says how the run goes on")
+        environment = dict(now)
+    begun, versions = environment.get("versions") or {}, now["versions"]
+    changed = {name: version for name, version in versions.items() if begun.get(name, version) != version}
+    if changed:
+        was = ", ".join(f"{name} {begun[name]}" for name in changed)
+        notes.append(
+            f"this run began with {was}, and goes on with {', '.join(f'{n} {v}' for n, v in changed.items())}: "
+            "runs of different versions may differ"
+        )
+    resumed = {"at": now["started"], "notes": notes, "versions": changed}
+    resumed |= {key: now[key] for key in ("host", "device", "device_names", "workers")}
+    before = [one if isinstance(one, dict) else {"at": one} for one in environment.get("resumed", [])]
+    environment |= {
+        "resumed": [*before, resumed],
+        "workers": now["workers"],
+        "torn_lines": environment.get("torn_lines", 0) + torn,
+        "spec_sha256": results.spec_digest(results.read_text(folder / SPEC)),
+    }
+    results.write_json(folder / ENVIRONMENT, environment)
+    return environment
 
 
 def _remove_started(folder: Path) -> None:
@@ -430,9 +546,29 @@ def _git_revision() -> str | None:
     return answer.stdout.strip() or None if answer.returncode == 0 else None
 
 
-def _goodbye(folder: Path, conductor: Conductor) -> list[str]:
-    name = signal.Signals(conductor.interrupted or signal.SIGINT).name
-    return [
-        f"stopped by {name} with {conductor.finished} finished members kept; nothing of them will run again",
-        f"go on with: gtsearch resume {folder}",
-    ]
+def _left_off(folder: Path, conductor: Conductor) -> Run:
+    """The end of a run that was stopped or broke off: what is there is drawn."""
+    number = conductor.stop.number
+    why = f"stopped by {signal.Signals(number).name}" if number is not None else f"broken off: {conductor.broken}"
+    lines = [f"{why}; {conductor.finished} finished members are kept, and nothing of them will run again"]
+    try:
+        lines.append(f"so far: {_drawn(folder)}")
+    except (GtsearchError, OSError) as error:
+        lines.append(f"nothing is drawn: {error}")
+    return Run(folder, 128 + number if number is not None else BROKE_OFF, [*lines, _way_on(folder)])
+
+
+def _drawn(folder: Path) -> Path:
+    """Makes the report of a run that is not finished."""
+    from gtsearch.analysis.report import write_report
+
+    return write_report(look(folder))
+
+
+def _way_on(folder: Path) -> str:
+    return f"go on with: gtsearch resume {shlex.quote(str(folder))}"
+
+
+def _of_system(error: OSError) -> str:
+    """What an error of the operating system says, in one line."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)

@@ -106,7 +106,7 @@ class Display:
     def _print(self, line: str) -> None:
         try:
             print(line, file=self._console.file, flush=True)
-        except BrokenPipeError:
+        except OSError:  # a disk that is full, too
             self._silent = True
 
     def _stamp(self) -> str:

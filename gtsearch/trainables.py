@@ -25,6 +25,7 @@ from torch import Tensor
 
 from gtsearch import catalog, scores, stacks
 from gtsearch import embedding as artefact
+from gtsearch.errors import BrokenOff, EmbeddingError
 from gtsearch.identity import canonical, derive_seed
 from gtsearch.methods.base import Given, Method
 from gtsearch.models.base import Sizes, initialise
@@ -43,9 +44,13 @@ _stack_sizes: dict[str, int] = {}  # by kind of member, as this process measured
 class CohortTrainable:
     """Trains the members of one job. Subclasses say what a stage adds.
 
-    `step()` gives `{"finished": [rows], "progress": [where each running member stands], "done": bool}`. The first
-    step trains nothing: a job nobody needs any more can be stopped before it costs anything.
+    `step()` gives `{"finished": [rows], "progress": [where each running member stands], "done": bool}`, and with
+    `"broken"`, in words, when what the run stands on gave way: a disk that is full, an embedding that was changed. That
+    is no member's failure. The first step trains nothing: a job nobody needs any more can be stopped before it costs
+    anything.
     """
+
+    accelerator: str | None = None  # the GPU that a cluster's node declares, for where torch cannot name it
 
     def setup(self, job: Json, folder: Path | str, device: str = "cpu", threads: int = 1) -> None:
         """Takes a job.
@@ -80,18 +85,24 @@ class CohortTrainable:
         if not self._began:
             self._began = True
             return {"finished": rows, "progress": [], "done": False}
-        if self.cohort is None:
-            self.cohort = self._begin(rows)
         try:
-            outcomes = self.cohort.step(seconds)
-        except Exception as error:
-            # A member that crashes is a row with the reason; the others go on. Of a stack nobody can tell which
-            # member it was: all of them count as lost and run once more, each alone.
-            outcomes = []
-            crashed = self.cohort.abandon()
-            rows += [self._failed(run_id, error, lost=len(crashed) > 1) for run_id in crashed]
-        rows += [self._row_or_why_not(outcome) for outcome in outcomes]
+            if self.cohort is None:
+                self.cohort = self._begin(rows)
+            rows += [self._row_or_why_not(outcome) for outcome in self._outcomes(self.cohort, seconds, rows)]
+        except BrokenOff as error:
+            return {"finished": rows, "progress": [], "done": True, "broken": str(error)}
         return {"finished": rows, "progress": self.cohort.progress(), "done": self.cohort.done}
+
+    def _outcomes(self, cohort: Cohort, seconds: float, rows: list[Json]) -> list[Outcome]:
+        """Trains. A member that crashes is a row with the reason; the others go on. Of a stack nobody can tell which
+        member it was, and memory may have been short because of others: those count as lost, and run once more, each
+        alone."""
+        try:
+            return cohort.step(seconds)
+        except Exception as error:
+            crashed = cohort.abandon()
+            rows += [self._failed(run_id, error, len(crashed) > 1 or _is_of_memory(error)) for run_id in crashed]
+            return []
 
     # -- making members -----------------------------------------------------------------------------------
 
@@ -115,8 +126,10 @@ class CohortTrainable:
                 splits = _splits(canonical(self.job["task"]), info["split_seed"])
                 self.splits[info["run_id"]] = splits
                 members.append((self._member(info, splits), splits))
+            except BrokenOff:
+                raise
             except Exception as error:
-                rows.append(self._failed(info["run_id"], error))
+                rows.append(self._failed(info["run_id"], error, _is_of_memory(error)))
         return Cohort(members, self._plan(self._stack_size(members)), self.device)
 
     def _stack_size(self, members: Sequence[tuple[Member, Splits]]) -> int:
@@ -171,15 +184,20 @@ class CohortTrainable:
         source = info["embedding"]
         if source is None:
             return None, {}
-        E_W, layers, header = artefact.read(self.folder / source["path"], source["sha256"])
+        try:
+            E_W, layers, header = artefact.read(self.folder / source["path"], source["sha256"])
+        except EmbeddingError as error:  # the file is not what the run wrote: no fault of the member
+            raise BrokenOff(str(error)) from None
         artefact.refuse_leak(header, self.task.identity(), splits.train_sha256)
         return E_W, layers
 
     def _row_or_why_not(self, outcome: Outcome) -> Json:
         try:
             return self._row(outcome)
-        except Exception as error:  # its embedding could not be written, say
-            return self._failed(outcome.run_id, error)
+        except BrokenOff:
+            raise
+        except Exception as error:  # a score of its embedding, say
+            return self._failed(outcome.run_id, error, _is_of_memory(error))
 
     # -- making rows --------------------------------------------------------------------------------------
 
@@ -200,12 +218,12 @@ class CohortTrainable:
         return row
 
     def _failed(self, run_id: str, error: Exception, lost: bool = False) -> Json:
-        return failed_row(self._known(self.members[run_id]), _with_origin(error), lost)
+        return failed_row(self._known(self.members[run_id]), with_origin(error), lost)
 
     def _known(self, info: Json) -> Json:
         """The columns that are known before training."""
         return static_row(self.job, info) | {
-            "device": _device_name(self.device),
+            "device": _device_name(self.device, self.accelerator),
             "host": platform.node(),
             "threads": self.threads,
             "dtype": "float32",
@@ -242,7 +260,10 @@ class CohortTrainable:
             "val_accuracy": kept.val_accuracy,
             "dose": kept.dose,
         }
-        sha256 = artefact.write(self.folder / path, kept.E, header, kept.layers)
+        try:
+            sha256 = artefact.write(self.folder / path, kept.E, header, kept.layers)
+        except OSError as error:
+            raise BrokenOff(f"cannot write {self.folder / path}: {error.strerror or error}") from None
         return {
             "level": kept.level,
             "dose": kept.dose,
@@ -341,7 +362,11 @@ def failed_row(known: Json, error: str, lost: bool, spent: Mapping[str, Any] | N
     }
 
 
-def _with_origin(error: Exception) -> str:
+def _is_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def with_origin(error: Exception) -> str:
     """What a row says of an error: its type, its message, and the line of source that raised it."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
@@ -364,10 +389,10 @@ def _generator(seed: int, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, purpose))
 
 
-def _device_name(device: str) -> str:
-    if device == "cpu" or not torch.cuda.is_available():
-        return f"cpu ({_short(cpu_name())})"
-    return torch.cuda.get_device_name()
+def _device_name(device: str, accelerator: str | None = None) -> str:
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return accelerator or f"cpu ({_short(cpu_name())})"
 
 
 @cache

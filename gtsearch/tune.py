@@ -9,31 +9,29 @@ without a trial, and a new one costs seconds.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import itertools
 import json
 import os
 import shutil
-import signal
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 # isort: off
-from gtsearch import cluster  # noqa: F401  # first: it says how ray is loaded
+from gtsearch import nodes  # first: it says how ray is loaded
 
 # isort: on
+import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from ray.tune.search import Searcher
 
+from gtsearch.errors import BrokenOff
 from gtsearch.resources import Resources
-from gtsearch.trainables import CohortTrainable
+from gtsearch.trainables import CohortTrainable, with_origin
 
 STANDBY_SECONDS = 0.1
 
@@ -63,17 +61,38 @@ class Conductor(Protocol):
     def has_job(self) -> bool:
         """Whether a free worker would get a job."""
 
-    def interrupt(self, signal_number: int) -> None:
-        """Somebody wants the run to stop."""
+    def break_off(self, reason: str) -> None:
+        """What the run stands on gave way: nothing more can be trained."""
+
+
+@dataclass
+class _Heard:
+    """When a worker that has a job was heard last, and how long it may be silent."""
+
+    trial: Any
+    patience_seconds: float
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass
 class _Desk:
-    """What searcher and stopper share. `trials`: trial id -> job id, "" for one that stands by."""
+    """What searcher, stopper and watcher share.
+
+    Attributes:
+        hang_seconds: how long a worker may report nothing, beside what an epoch may take.
+        trials: trial id -> job id, "" for one that stands by.
+        patience: trial id -> seconds that its worker may be silent.
+        heard: trial id -> of those at a worker.
+        lost: trial id -> why its job was lost, where that is known.
+    """
 
     conductor: Conductor
     workers: int
+    hang_seconds: float
     trials: dict[str, str] = field(default_factory=dict)
+    patience: dict[str, float] = field(default_factory=dict)
+    heard: dict[str, _Heard] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
 
     def keeps_standing_by(self) -> bool:
         """Whether a worker that stands by is of more use than free: no job waits for a place."""
@@ -90,21 +109,43 @@ class _JobTrainable(tune.Trainable):
     """Trains a job of either stage, or stands by."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        """Only notes what is to be done: a task that hangs or fails as it is made must do so in a step, where it is
+        seen."""
+        self.given, self.steps = config, 0
         self.inner: CohortTrainable | None = None
         os.umask(config["umask"])  # the one of the person who started the run, not the one Ray was started with
-        if config["job"]:
-            job = json.loads(config["job"])
-            module, _, function = config["trainable"].partition(":")
-            self.inner = getattr(importlib.import_module(module), function)(job)
-            assert self.inner is not None
-            self.inner.setup(job, config["folder"], config["device"], config["threads"])
+        self.job: dict[str, Any] | None = json.loads(config["job"]) if config["job"] else None
 
     def step(self) -> dict[str, Any]:
-        if self.inner is None:
+        if self.job is None:
             time.sleep(STANDBY_SECONDS)
             return {"job": "", "report": ""}
-        report = self.inner.step()
-        return {"job": self.inner.job["id"], "report": json.dumps(report), "done": report["done"]}
+        report = self._report(self.job)
+        return {"job": self.job["id"], "report": json.dumps(report), "done": report["done"]}
+
+    def _report(self, job: dict[str, Any]) -> dict[str, Any]:
+        """What the trainable reports; the first report comes before it is made, so that a job nobody needs any more
+        costs nothing."""
+        self.steps += 1
+        if self.steps == 1:
+            return {"finished": [], "progress": [], "done": False}
+        if self.inner is None:
+            try:
+                self.inner = self._made(job)
+                self.inner.step()
+            except BrokenOff as error:
+                return {"finished": [], "progress": [], "done": True, "broken": str(error)}
+            except Exception as error:  # the members are lost, and the reason must not be lost with them
+                return {"finished": [], "progress": [], "done": True, "lost": with_origin(error)}
+        return self.inner.step()
+
+    def _made(self, job: dict[str, Any]) -> CohortTrainable:
+        nodes.refuse_elsewhere(self.given["folder"], self.given["home"])
+        module, _, function = self.given["trainable"].partition(":")
+        trainable: CohortTrainable = getattr(importlib.import_module(module), function)(job)
+        trainable.accelerator = nodes.accelerator_here() if self.given["device"] == "cuda" else None
+        trainable.setup(job, self.given["folder"], self.given["device"], self.given["threads"])
+        return trainable
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)
@@ -133,6 +174,8 @@ class _JobSearcher(Searcher):
         if job is None and len(desk.trials) >= desk.workers:
             return None
         desk.trials[trial_id] = job["id"] if job else ""
+        if job is not None:
+            desk.patience[trial_id] = desk.hang_seconds + _slowest_epoch_seconds(job, self.shared["device"])
         return {**self.shared, "job": json.dumps(job) if job else ""}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -141,8 +184,11 @@ class _JobSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         desk = _desks[self.key]
         job_id = desk.trials.pop(trial_id, "")
+        desk.heard.pop(trial_id, None)
+        desk.patience.pop(trial_id, None)
+        why = desk.lost.pop(trial_id, "the worker was lost" if error else None)
         if job_id:
-            desk.conductor.ended(job_id, "the worker was lost" if error else None)
+            desk.conductor.ended(job_id, why)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing of Tune's is restored."""
@@ -162,18 +208,55 @@ class _JobStopper(tune.Stopper):
         conductor = desk.conductor
         if not result["job"]:
             return not desk.keeps_standing_by()
+        if trial_id in desk.heard:
+            desk.heard[trial_id].at = time.monotonic()
         report = json.loads(result["report"])
         conductor.take(result["job"], report["finished"], report["progress"])
+        if "broken" in report:
+            conductor.break_off(report["broken"])
+        if "lost" in report:
+            desk.lost[trial_id] = report["lost"]
         return bool(report["done"]) or conductor.is_needless(result["job"])
 
     def stop_all(self) -> bool:
         return _desks[self.key].conductor.is_over()
 
 
+class _Watcher(tune.Callback):
+    """Ends workers that are silent for too long: a task that hangs must not stop the search."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        desk = _desks[self.key]
+        if trial.trial_id in desk.patience:
+            desk.heard[trial.trial_id] = _Heard(trial, desk.patience[trial.trial_id])
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        desk, now = _desks[self.key], time.monotonic()
+        for trial_id, heard in list(desk.heard.items()):
+            silent = now - heard.at
+            if silent > heard.patience_seconds and heard.trial.temporary_state.ray_actor is not None:
+                desk.lost[trial_id] = f"its worker reported nothing for {silent:.0f} s and was ended (hang_seconds)"
+                del desk.heard[trial_id]
+                ray.kill(heard.trial.temporary_state.ray_actor)
+
+
+# A thread that shares its core with many others still does so many floating-point operations a second.
+_SLOWEST_FLOPS = 5e8
+
+
+def _slowest_epoch_seconds(job: dict[str, Any], device: str) -> float:
+    """What an epoch may take at the most, of one member or of a GPU's whole stack: between two a worker is silent."""
+    at_once = 1 if device == "cpu" else len(job["members"])
+    return float(job["flops_per_epoch"]) * at_once / _SLOWEST_FLOPS
+
+
 def drive(conductor: Conductor, folder: Path, resources: Resources, verbose: bool) -> None:
     """Runs the conductor's jobs on Ray workers until it is over. Ray must be up (`gtsearch.cluster`)."""
     key = f"{os.getpid()}-{next(_counter)}"
-    _desks[key] = _Desk(conductor, resources.workers)
+    _desks[key] = _Desk(conductor, resources.workers, resources.hang_seconds)
     storage = Path(tempfile.mkdtemp(prefix="gtsearch-tune-"))
     shared = {
         "folder": str(folder.resolve()),
@@ -181,50 +264,32 @@ def drive(conductor: Conductor, folder: Path, resources: Resources, verbose: boo
         "threads": resources.threads,
         "umask": resources.umask,
         "trainable": TRAINABLE,
+        "home": nodes.home(folder),
     }
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.workers + 1)
     try:
-        with _signals(conductor):
-            tune.Tuner(
-                tune.with_resources(_JobTrainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
-                tune_config=TuneConfig(
-                    search_alg=_JobSearcher(key, shared),
-                    num_samples=-1,
-                    reuse_actors=True,
-                    trial_name_creator=lambda trial: trial.trial_id,
-                    trial_dirname_creator=lambda trial: trial.trial_id,
-                ),
-                run_config=RunConfig(
-                    name="jobs",
-                    storage_path=str(storage),
-                    stop=_JobStopper(key),
-                    verbose=2 if verbose else 0,
-                    failure_config=FailureConfig(max_failures=0),
-                    checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                ),
-            ).fit()
+        tune.Tuner(
+            tune.with_resources(_JobTrainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
+            tune_config=TuneConfig(
+                search_alg=_JobSearcher(key, shared),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=RunConfig(
+                name="jobs",
+                storage_path=str(storage),
+                stop=_JobStopper(key),
+                verbose=2 if verbose else 0,
+                callbacks=[_Watcher(key)],
+                failure_config=FailureConfig(max_failures=0),
+                checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        ).fit()
     finally:
         del _desks[key]
         shutil.rmtree(storage, ignore_errors=True)
 
 
 _counter = itertools.count()
-
-
-@contextlib.contextmanager
-def _signals(conductor: Conductor) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run in order; a second one leaves at once."""
-    seen: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-        conductor.interrupt(number)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
