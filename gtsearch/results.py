@@ -16,7 +16,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gtsearch.errors import ResultsError
+from gtsearch.errors import BrokenOff, OtherSchemaError, ResultsError
 
 SCHEMA = 3
 """Version of everything in a run folder; a reader refuses any other."""
@@ -190,6 +190,9 @@ _OWN_COLUMN = ("lr", "weight_decay", "init_scale", "embedding_scale")
 # Members whose curves are in memory at once while the tables are written.
 BATCH = 500
 
+PARTIAL = ".partial"
+"""How the name of a file ends that is not whole yet; before it stands the process that writes it."""
+
 # What a file system without locks answers: then nothing holds two runs apart but the user.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
@@ -212,7 +215,8 @@ class MembersLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = path.open("ab")
+            # Unbuffered: what could not be written must not be tried again when the file is closed.
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise ResultsError(f"cannot write {path}: {error.strerror}") from None
         try:
@@ -237,14 +241,23 @@ class MembersLog:
         return int(whole < length)
 
     def append(self, row: Row) -> None:
-        """Writes one member; when this returns it is on the disk. A number that is not finite is written as null."""
+        """Writes one member; when this returns it is on the disk. A number that is not finite is written as null.
+
+        Raises:
+            BrokenOff: it cannot be written; the log is as it was before.
+        """
         try:
             text = json.dumps(row, allow_nan=False, separators=(",", ":"))
         except ValueError:
             text = json.dumps(_finite(row), allow_nan=False, separators=(",", ":"))
-        self._file.write(text.encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            _write_all(self._file.fileno(), text.encode() + b"\n")
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):  # then the line is torn, and left out by whoever reads it
+                os.ftruncate(self._file.fileno(), end)
+            raise BrokenOff(f"cannot write {self.path}: {error.strerror}") from None
 
     def close(self) -> None:
         self._file.close()
@@ -254,6 +267,13 @@ class MembersLog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """A full disk may take a part of it, and says why only when asked to take the rest."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def read_log(path: Path) -> tuple[list[dict[str, Any]], int]:
@@ -473,7 +493,7 @@ def write_tables(folder: Path, rows: Iterable[Row], wall_seconds: float) -> pd.D
 def _writer(folder: Path, name: str) -> Iterator[pq.ParquetWriter]:
     """Writes one of TABLES in pieces; the file is there once the last one is written."""
     with (
-        _beside(folder / f"{name}.parquet") as partial,
+        beside(folder / f"{name}.parquet") as partial,
         pq.ParquetWriter(partial, _schema(name), compression="zstd") as writer,
     ):
         yield writer
@@ -654,7 +674,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ResultsError(f"{path} is damaged: {error}") from None
     found = value.get("schema") if isinstance(value, dict) else None
     if found != SCHEMA:
-        raise ResultsError(f"{path} is of schema {found}; this gtsearch reads schema {SCHEMA}")
+        raise OtherSchemaError(f"{path} is of schema {found}; this gtsearch reads schema {SCHEMA}")
     return dict(value)
 
 
@@ -687,18 +707,25 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text, whole or not at all."""
-    with _beside(path) as partial:
+    with beside(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A path to write to; it takes the name of `path` once its content is on the disk."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+def beside(path: Path) -> Iterator[Path]:
+    """A path to write to; what is written there takes the name of `path` once it is whole and on the disk.
+
+    Raises:
+        ResultsError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
         yield partial
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        raise ResultsError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,10 +12,11 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+import torch
 from experiment_kit import end, gtsearch, settled, tiny, wait_for_members
 from oracle import spec
 
-from gtsearch import embedding, plans
+from gtsearch import embedding, experiment, plans
 from gtsearch.experiment import Conductor
 from gtsearch.progress import Display
 from gtsearch.results import CURVES, LEDGER, TRIALS, MembersLog, Results, load_results, spec_digest
@@ -257,8 +259,72 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, number: signal.Sig
     assert exit_code == code, (out, err)
     assert "gtsearch resume run" in out + err and "Traceback" not in err
     assert not (tmp_path / "run" / "summary.json").exists()
+    drawn = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"report.html", "figures"} <= drawn and "so far: run/report.html" in out
+    assert not list(tmp_path.rglob("*.partial"))
     (note,) = look(tmp_path / "run").notes
     assert note.startswith("the run is not finished: ") and "gtsearch resume" in note
+
+
+@pytest.mark.slow
+def test_an_embedding_that_was_changed_ends_the_run_until_it_is_restored(results: Results, tmp_path: Path) -> None:
+    process = gtsearch("run", *tiny(), "--out", "run", "--workers", "2", cwd=tmp_path)
+    wait_for_members(tmp_path / "run", 2, process)
+    while b'"purpose":"probe"' not in (tmp_path / "run" / "members.log").read_bytes():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    end(process, signal.SIGKILL)
+    kept = {path: path.read_bytes() for path in (tmp_path / "run" / "embeddings").glob("*.safetensors")}
+    for path in kept:
+        path.write_bytes(b"something else")
+    again = gtsearch("resume", "run", "--workers", "2", cwd=tmp_path)
+    out, err = again.communicate(timeout=100)
+    assert again.returncode == 3, (out, err)
+    assert "broken off: the embedding" in out and "was changed" in out and "go on with: gtsearch resume run" in out
+    for path, data in kept.items():
+        path.write_bytes(data)
+    again = gtsearch("resume", "run", "--workers", "2", cwd=tmp_path)
+    assert again.wait(timeout=100) in (0, 1), again.communicate()
+    pd.testing.assert_frame_equal(settled(load_results(tmp_path / "run").trials), settled(results.trials))
+
+
+def test_a_run_of_another_schema_is_left_alone_and_one_of_other_versions_goes_on(
+    whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole[0], folder)
+    environment = json.loads((folder / "environment.json").read_text())
+    (folder / "environment.json").write_text(json.dumps(environment | {"schema": 99}))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    out, err = gtsearch("resume", "run", cwd=tmp_path).communicate(timeout=100)
+    assert not out and err.count("\n") == 1 and "schema 99" in err
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    environment["versions"] |= {"torch": "2.9.0"}
+    (folder / "environment.json").write_text(json.dumps(environment))
+    process = gtsearch("resume", "run", cwd=tmp_path)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode in (0, 1) and "this run began with torch 2.9.0, and goes on with torch 2" in out, err
+    [resumed] = load_results(folder).environment["resumed"]
+    assert resumed["versions"]["torch"] == torch.__version__
+
+
+def test_a_run_whose_surroundings_are_not_known_any_more_goes_on(whole: tuple[Path, str], tmp_path: Path) -> None:
+    shutil.copytree(whole[0], tmp_path / "run")
+    (tmp_path / "run" / "environment.json").write_text("{ torn")
+    process = gtsearch("resume", "run", cwd=tmp_path)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode in (0, 1) and "environment.json is damaged" in out, err
+    assert load_results(tmp_path / "run").environment["resumed"]
+
+
+def test_what_a_killed_process_was_writing_is_swept_away(tmp_path: Path) -> None:
+    dead = gtsearch("--version", cwd=tmp_path)
+    dead.communicate(timeout=60)
+    (tmp_path / "figures").mkdir()
+    for name in (f"summary.json.{dead.pid}.partial", f"figures/x.png.{dead.pid}.partial", f"y.{os.getpid()}.partial"):
+        (tmp_path / name).write_text("half")
+    experiment._sweep(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*.partial")] == [f"y.{os.getpid()}.partial"], "that one lives"
 
 
 def test_a_killed_worker_costs_its_job_alone(results: Results, tmp_path: Path) -> None:

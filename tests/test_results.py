@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gtsearch import results
-from gtsearch.errors import ResultsError
+from gtsearch.errors import BrokenOff, ResultsError
 
 
 def member(run_id: str = "r0", **changes: Any) -> dict[str, Any]:
@@ -244,6 +246,34 @@ def test_whether_a_log_is_being_written_can_be_asked(tmp_path: Path) -> None:
     with results.MembersLog(path):
         assert results.is_being_written(path)
     assert not results.is_being_written(path)
+
+
+def test_a_disk_that_is_full_leaves_the_log_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of the line is taken before the disk says no."""
+    path, write = tmp_path / "members.log", os.write
+    with results.MembersLog(path) as log:
+        log.append(member("a"))
+        whole = path.read_bytes()
+
+        def full(descriptor: int, data: bytes) -> int:
+            if len(data) < 100:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(descriptor, bytes(data)[: len(data) // 2])
+
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(BrokenOff, match=r"cannot write .*members\.log: No space left on device"):
+            log.append(member("b"))
+        assert path.read_bytes() == whole
+        monkeypatch.undo()
+        log.append(member("c"))
+    assert [row["run_id"] for row in results.members(path)] == ["a", "c"]
+
+
+def test_a_file_that_cannot_be_written_is_named_and_nothing_is_left_of_it(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").mkdir()
+    with pytest.raises(ResultsError, match=r"cannot write .*summary\.json: Is a directory"):
+        results.write_text(tmp_path / "summary.json", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
 def test_a_log_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""The first signal is noted, the second leaves, and a thread that waits for nothing is got out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from gtsearch.stops import GetOut, heeded
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_the_second_leaves(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with heeded() as stop:
+        assert stop.number is None
+        os.kill(os.getpid(), number)
+        assert stop.number == number
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    assert signal.getsignal(number) is before
+
+
+def test_a_handler_that_somebody_else_set_meanwhile_is_replaced() -> None:
+    with heeded() as stop:
+        signal.signal(signal.SIGTERM, lambda *_: pytest.fail("Ray's handler still has it"))
+        stop.listen()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.number == signal.SIGTERM
+
+
+def test_another_thread_may_run_an_experiment_and_takes_no_signals() -> None:
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        with heeded() as stop:
+            seen.append(stop.number)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(10)
+    assert seen == [None] and signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_thread_that_waits_for_nothing_is_got_out() -> None:
+    left, waiting = threading.Event(), threading.Event()
+    stops = []
+
+    def work() -> None:
+        with heeded() as stop:
+            stops.append(stop)
+            waiting.set()
+            try:
+                while True:
+                    time.sleep(0.01)
+            except GetOut:
+                left.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    assert waiting.wait(10)
+    stops[0].get_out()
+    assert left.wait(10)
