@@ -30,6 +30,7 @@ import torch
 from gtsearch import certificate, narrative, results
 from gtsearch.errors import BrokenOff, GtsearchError, OtherSchemaError, ResourcesError, ResultsError
 from gtsearch.journal import Journal
+from gtsearch.mending import mend
 from gtsearch.notebook import RunResults, look
 from gtsearch.plans import ablation_for
 from gtsearch.progress import Display
@@ -229,7 +230,9 @@ class Conductor:
         started = [(row, self.progress.pop(row["run_id"], None)) for row in known]
         if error is not None:
             again = "run again" if any(not row["attempt"] for row in known) else "count as failed"
-            self.display.note(f"{len(known)} members of {info['architecture']} were lost ({error}); they {again}")
+            self.display.note(
+                f"lost with a worker, members of {info['architecture']}: {len(known)}; they {again} ({error})"
+            )
             self._record([failed_row(row, error, lost=True, spent=spent) for row, spent in started])
         else:
             cancelled = [(row, spent) for row, spent in started if spent is not None]
@@ -338,6 +341,17 @@ def _conduct(
                 display.note(note)
             journal = Journal(folder / "study.log", spec.variations())
             conductor = Conductor(policy, log, journal, display, results.members(folder / LOG), stop)
+            if not (fresh or conductor.is_over()):
+                rows = results.members(folder / LOG)
+                mend(
+                    folder,
+                    policy,
+                    rows,
+                    resources.device,
+                    resources.threads,
+                    display.note,
+                    lambda: conductor.ends_early,
+                )
             try:
                 if not conductor.is_over():
                     _search(conductor, folder, resources, address, verbose)
@@ -376,9 +390,10 @@ def _search(conductor: Conductor, folder: Path, resources: Resources, address: s
             os._exit(BROKE_OFF)
 
     try:
-        with contextlib.suppress(GetOut), cluster.connected(address, resources, verbose, lost):
+        with contextlib.suppress(GetOut), cluster.connected(address, resources, verbose, lost) as link:
+            link.resumed_by(folder)
             conductor.stop.listen()
-            tune.drive(conductor, folder, resources, verbose)
+            tune.drive(conductor, folder, link.scratch.path, resources, verbose)
     except SystemExit:  # what Ray makes of a SIGTERM until we listen again
         conductor.stop.number = conductor.stop.number or signal.SIGTERM
     finally:

@@ -251,7 +251,7 @@ def test_experiments_that_are_named_come_along() -> None:
 
 
 def test_code_that_is_shown_is_that_of_the_file_it_names() -> None:
-    [block] = [block for block in blocks(README, "python") if block.startswith("# gtsearch/")]
+    [block] = [block for block in blocks(CONTRIBUTING, "python") if block.startswith("# gtsearch/")]
     source: Iterator[str] = iter(())
     for line in block.splitlines():
         if path := re.match(r"# (gtsearch/\S+\.py)", line):

@@ -82,6 +82,10 @@ class Ablation:
         """Whether nobody waits for any of the job's unreported members any more."""
         return all(policy.should_stop(job) for policy in self.policies.values())
 
+    def job_of(self, run_id: str) -> Job | None:
+        """A job of its own for a member whose row counts; None where it counts for nothing."""
+        return next(filter(None, (policy.job_of(run_id) for policy in self.policies.values())), None)
+
     def counting(self, run_id: str) -> Iterator[str]:
         """The variations whose answer the row counts for."""
         return (name for name, policy in self.policies.items() if run_id in policy.board.counted)

@@ -245,6 +245,11 @@ class Policy:
         first = members[0]
         return Job(tuple(members), phase, self.target.cost(first), self.target.sizes(first), self.variation)
 
+    def job_of(self, run_id: str) -> Job | None:
+        """A job of its own for a member whose row counts; None where it counts for nothing."""
+        member = self.board.counted.get(run_id)
+        return None if member is None else self._job([member], Phase.AHEAD)
+
     def estimate_seconds(self, member: Member) -> float:
         """A guess at the seconds a member takes to its end, from like ones that ran, else from its FLOPs."""
         return self.estimate_epochs_seconds(member.architecture, member.end)
