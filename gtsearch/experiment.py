@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -45,7 +45,7 @@ from gtsearch.trainables import cpu_name, failed_row, static_row
 
 SHOW_SECONDS = 0.5
 BROKE_OFF = 3  # the exit code of a run whose surroundings gave way
-OUT_SECONDS = 10.0  # that a thread has to come back from a Ray that is gone
+OUT_SECONDS = 3.0  # that a thread has to come back from a Ray that is gone
 STACKED_MEMBERS = 2048  # members one job carries on a GPU at most; its stacks are as large as pays (gtsearch.stacks)
 
 Row = dict[str, Any]
@@ -143,6 +143,7 @@ class Conductor:
     ) -> None:
         self.policy, self.log, self.journal, self.display = policy, log, journal, display
         self.stop = stop or Stop()
+        self.look: Callable[[], str | None] = lambda: None  # what of Ray is gone at this moment
         self.seen: set[str] = set()
         self.finished = 0  # members that are in for good
         self.jobs: dict[str, Job] = {}
@@ -213,6 +214,8 @@ class Conductor:
     def ended(self, job_id: str, error: str | None) -> None:
         job = self.jobs.pop(job_id, None)
         self._begun.discard(job_id)
+        if error is not None and (gone := self.look()) is not None:
+            self.break_off(gone)  # with Ray go its workers, and none of their members is at fault
         if job is not None:
             self._guard(lambda: self._book(job, error), None)
 
@@ -391,6 +394,7 @@ def _search(conductor: Conductor, folder: Path, resources: Resources, address: s
 
     try:
         with contextlib.suppress(GetOut), cluster.connected(address, resources, verbose, lost) as link:
+            conductor.look = link.watch.look
             link.resumed_by(folder)
             conductor.stop.listen()
             tune.drive(conductor, folder, link.scratch.path, resources, verbose)
