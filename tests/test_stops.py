@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -64,3 +66,15 @@ def test_a_thread_that_waits_for_nothing_is_got_out() -> None:
     assert waiting.wait(10)
     stops[0].get_out()
     assert left.wait(10)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_command_that_is_still_loading_leaves_in_one_line(number: signal.Signals, code: int) -> None:
+    slow = "import runpy, sys, time; sys.modules['gtsearch.cli'] = type('slow', (), {'main': lambda: time.sleep(60)}); "
+    slow += "print('up', flush=True); runpy.run_module('gtsearch', run_name='__main__')"
+    process = subprocess.Popen([sys.executable, "-c", slow], stdout=-1, stderr=-1, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "up\n"
+    time.sleep(1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (code, "", f"gtsearch: stopped by {number.name}\n")
