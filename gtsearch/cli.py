@@ -372,6 +372,37 @@ def export(
     _say(export_from(load_results(run), out))
 
 
+@app.command()
+def doctor(
+    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A finished run whose finding is rerun.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to try storage; default: where runs go.")
+    ] = None,
+    address: AddressOption = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="S", min=0, help="For the finding; 0 leaves it out.")
+    ] = 60.0,
+) -> int:
+    """Say whether gtsearch works on this machine.
+
+    Versions, cores, threads, devices, memory, disk, limits, storage, Ray (one is started and ended), a self-test that
+    trains something tiny, and one finding trained again on other threads, devices and evaluation grids: which
+    conclusions survive. Each line begins with ok, note (know it) or bad (mend it). Exit code 1 when something is bad.
+
+    \b
+    Examples:
+      gtsearch doctor
+      gtsearch doctor runs/modadd-20260131-101500 --seconds 1800
+      gtsearch doctor --address auto --out /shared/runs --seconds 0
+    """
+    from gtsearch.doctor import Doctor
+
+    examination = Doctor(run, out, address, seconds)
+    for line in examination.lines():
+        _say([line])  # at once, also where it is no terminal: the whole takes minutes
+    return examination.exit_code
+
+
 # -- around them --------------------------------------------------------------------------------------------
 
 
