@@ -37,8 +37,8 @@ Start here:
 An experiment is one YAML file. Take one that comes along, change it, and give its path to `run`.
 
 \b
-Exit codes: 0 done; 1 nothing clears, or nothing that clears pays (the report is made all the same);
-2 a mistake in what was asked; 3 broken off, as by a full disk; 130, 143 interrupted; `resume` goes on."""
+Exit codes: 0 done; 1 nothing clears, or nothing that clears pays (the report is made all the same), or `doctor`
+found something bad; 2 a mistake in what was asked; 3 broken off, as by a full disk; 130, 143 interrupted."""
 
 app = typer.Typer(
     name="gtsearch",
