@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
 
 _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -33,66 +30,73 @@ for _name, _value in _ENVIRONMENT.items():
 
 import ray  # noqa: E402
 
+from gtsearch import local  # noqa: E402
 from gtsearch.errors import ResourcesError  # noqa: E402
 from gtsearch.resources import Resources  # noqa: E402
+from gtsearch.survey import AUTO, survey, use_a_token_that_is_here  # noqa: E402
+from gtsearch.watch import Watch, port_answers  # noqa: E402
 
-OBJECT_STORE_BYTES = 100 * 2**20  # reports are small and no tensor travels
+LOOK_SECONDS = 5.0  # between two looks at a cluster's head: a network may falter for some seconds
 
 
 @contextlib.contextmanager
-def connected(address: str | None, resources: Resources, verbose: bool) -> Iterator[None]:
-    """Ray, for as long as the context lasts: a local one of our own, or the cluster at `address`.
+def connected(
+    address: str | None, resources: Resources, verbose: bool, on_loss: Callable[[str], None] = lambda reason: None
+) -> Iterator[local.Link]:
+    """Ray, for as long as the context lasts: a local one of our own, or the cluster at `address`, which goes on after.
+
+    Args:
+        on_loss: called once, in another thread, with one line, when this Ray is gone.
 
     Raises:
         ResourcesError: the cluster cannot be reached, or Ray cannot start.
     """
-    level = logging.INFO if verbose else logging.FATAL
-    quiet: dict[str, Any] = {"log_to_driver": verbose, "logging_level": level, "ignore_reinit_error": False}
-    before = os.umask(0o077)  # Ray writes its token file with the umask it finds
+    if address is None:
+        with local.started(resources, verbose, on_loss) as link:
+            _hush(verbose)
+            yield link
+        return
+    head = _joinable(address)
+    with local.scratch() as own:
+        _join(head, verbose)
+        _hush(verbose)
+        checks = {f"the head of the Ray cluster at {head}": partial(port_answers, *_host_and_port(head))}
+        try:
+            with Watch(checks, on_loss, LOOK_SECONDS) as watch:
+                local.ask_in_turns()
+                yield local.Link(own, watch)
+        finally:
+            ray.shutdown()
+
+
+def _join(head: str, verbose: bool) -> None:
+    before = os.umask(0o077)  # Ray's files may hold the token
     try:
-        if address is None:
-            ray.init(
-                address="local",
-                num_cpus=math.ceil(resources.workers * resources.cpus_per_trial),
-                num_gpus=math.ceil(resources.workers * resources.gpus_per_trial),
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                **quiet,
-            )
-        else:
-            ray.init(address=address, **quiet)
+        ray.init(
+            address=head,
+            log_to_driver=verbose,
+            logging_level=logging.INFO if verbose else logging.FATAL,
+        )
     except Exception as error:
-        where = f"the cluster at {address}" if address else "a local Ray"
-        hint = "; if it uses tokens, set RAY_AUTH_MODE=token" if address and "RAY_AUTH_MODE" not in os.environ else ""
-        raise ResourcesError(f"cannot start on {where}: {' '.join(str(error).split())}{hint}") from None
+        raise ResourcesError(f"cannot join the cluster at {head}: {' '.join(str(error).split())}") from None
     finally:
         os.umask(before)
+
+
+def _host_and_port(head: str) -> tuple[str, int]:
+    host, _, port = head.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _hush(verbose: bool) -> None:
     if not verbose:
         for name in ("ray", "ray.tune"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    session = None if address else _session_folder()
-    try:
-        _refuse_too_few(resources)
-        yield
-    finally:
-        ray.shutdown()
-        if session is not None:
-            shutil.rmtree(session, ignore_errors=True)
 
 
-def _refuse_too_few(resources: Resources) -> None:
-    """A cluster with fewer places than workers would leave jobs waiting for ever."""
-    have = ray.cluster_resources()
-    needs = (("CPU", "CPUs", resources.cpus_per_trial), ("GPU", "GPUs", resources.gpus_per_trial))
-    for name, plural, each in needs:
-        if each * resources.workers > have.get(name, 0.0):
-            raise ResourcesError(
-                f"{resources.workers} workers need {each * resources.workers:g} {plural} and Ray has "
-                f"{have.get(name, 0.0):g}; give fewer with --workers"
-            )
-
-
-def _session_folder() -> Path | None:
-    """Where this local Ray keeps its files; None where it cannot be told."""
-    node = ray._private.worker._global_node
-    return Path(node.get_session_dir_path()) if node else None
+def _joinable(address: str) -> str:
+    """HOST:PORT of the head of a cluster that answered."""
+    found = survey(address)
+    if address == AUTO:
+        use_a_token_that_is_here()
+    return found.address

@@ -379,7 +379,7 @@ def _conduct(
 
 def _search(conductor: Conductor, folder: Path, resources: Resources, address: str | None, verbose: bool) -> None:
     """Has the conductor's jobs trained by Ray, until it is over or Ray is."""
-    from gtsearch import cluster, tune  # ray is loaded only when something has to run
+    from gtsearch import cluster, nodes, tune  # ray is loaded only when something has to run
 
     left = threading.Event()
 
@@ -397,6 +397,9 @@ def _search(conductor: Conductor, folder: Path, resources: Resources, address: s
             conductor.look = link.watch.look
             link.resumed_by(folder)
             conductor.stop.listen()
+            if resources.cluster:
+                for note in nodes.inspected(folder, resources):
+                    conductor.display.note(note)
             tune.drive(conductor, folder, link.scratch.path, resources, verbose)
     except SystemExit:  # what Ray makes of a SIGTERM until we listen again
         conductor.stop.number = conductor.stop.number or signal.SIGTERM

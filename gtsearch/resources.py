@@ -10,6 +10,7 @@ import torch
 
 from gtsearch.errors import ResourcesError
 from gtsearch.spec import Spec
+from gtsearch.survey import Survey, survey
 
 WORKER_BYTES = 600 * 2**20  # what a CPU worker needs: torch and one member
 
@@ -22,6 +23,8 @@ class Resources:
     cpus_per_trial: float
     gpus_per_trial: float
     umask: int = 0o022
+    hang_seconds: float = 45.0
+    cluster: bool = False  # whether nodes may come and go
 
     @property
     def threads(self) -> int:
@@ -34,12 +37,14 @@ class Resources:
 
 
 def resources_for(spec: Spec, workers: int | None, address: str | None = None) -> Resources:
-    """Decides every `auto`: all cores, or one worker a GPU where there is one.
+    """Decides every `auto`: all cores, or one worker a GPU where there is one; with `address` those of the cluster.
 
     Raises:
-        ResourcesError: too little free memory for so many workers; more GPUs asked for than this machine has
-            (with `address` the cluster's own count decides, when it is reached).
+        ResourcesError: too little free memory for so many workers; more GPUs asked for than this machine has; a
+            cluster that cannot be joined, or of which no node can hold a worker.
     """
+    if address is not None:
+        return _of_cluster(spec, workers, survey(address))
     asked = spec.resources
     gpus: float
     if asked.gpus_per_trial == "auto":
@@ -53,7 +58,7 @@ def resources_for(spec: Spec, workers: int | None, address: str | None = None) -
             workers = max(1, int(torch.cuda.device_count() / gpus))
         else:
             workers = max(1, int(cores() / asked.cpus_per_trial))
-    if address is None and gpus > torch.cuda.device_count():
+    if gpus > torch.cuda.device_count():
         raise ResourcesError(
             f"resources.gpus_per_trial: {gpus:g} GPUs are asked for and this machine has {torch.cuda.device_count()}; "
             "say auto or 0"
@@ -64,7 +69,24 @@ def resources_for(spec: Spec, workers: int | None, address: str | None = None) -
             f"{workers} workers need about {workers * WORKER_BYTES / 2**30:.1f} GiB of free memory and "
             f"{free / 2**30:.1f} GiB are free; give fewer with --workers"
         )
-    return Resources(workers, float(asked.cpus_per_trial), gpus, _umask())
+    return Resources(workers, float(asked.cpus_per_trial), gpus, _umask(), float(asked.hang_seconds))
+
+
+def _of_cluster(spec: Spec, workers: int | None, cluster: Survey) -> Resources:
+    """More workers than it has places for now are let be: nodes may join."""
+    asked = spec.resources
+    cpus = float(asked.cpus_per_trial)
+    gpus = float(any(node.gpus for node in cluster.nodes)) if asked.gpus_per_trial == "auto" else asked.gpus_per_trial
+    places = cluster.places(cpus, gpus)
+    if not places:
+        needs = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
+        raise ResourcesError(
+            f"a worker needs {needs} on one node, and no node of the cluster at {cluster.address} has them: {cluster}; "
+            "ask for less with resources.cpus_per_trial and resources.gpus_per_trial, or add a node"
+        )
+    if workers is None:
+        workers = places if asked.workers == "auto" else int(asked.workers)
+    return Resources(workers, cpus, gpus, _umask(), float(asked.hang_seconds), cluster=True)
 
 
 def _umask() -> int:

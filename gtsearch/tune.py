@@ -13,8 +13,6 @@ import importlib
 import itertools
 import json
 import os
-import shutil
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +32,8 @@ from gtsearch.resources import Resources
 from gtsearch.trainables import CohortTrainable, with_origin
 
 STANDBY_SECONDS = 0.1
+PLACE_SECONDS = 10.0  # that a job waits for a worker of its own before it is given one that stands by
+AWAY_SECONDS = 2.0  # between two looks at the workers; as a rule they are a tenth of a second apart
 
 TRAINABLE = "gtsearch.trainables:trainable_for"
 """Who trains a job, as `module:function` of the job's JSON: what workers load by its name. Trials of the machinery
@@ -83,7 +83,9 @@ class _Desk:
         trials: trial id -> job id, "" for one that stands by.
         patience: trial id -> seconds that its worker may be silent.
         heard: trial id -> of those at a worker.
+        workers: how many there may be now; nodes of a cluster come and go.
         lost: trial id -> why its job was lost, where that is known.
+        unplaced: trial id -> since when its job waits for a worker.
     """
 
     conductor: Conductor
@@ -93,11 +95,14 @@ class _Desk:
     patience: dict[str, float] = field(default_factory=dict)
     heard: dict[str, _Heard] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
+    unplaced: dict[str, float] = field(default_factory=dict)
 
     def keeps_standing_by(self) -> bool:
         """Whether a worker that stands by is of more use than free: no job waits for a place."""
         jobs = sum(bool(job) for job in self.trials.values())
         waits = jobs > self.workers - (len(self.trials) - jobs)
+        # Others may have taken places of a cluster: then those who stand by hold the only ones that a job could have.
+        waits = waits or any(time.monotonic() - since > PLACE_SECONDS for since in self.unplaced.values())
         return not (waits or self.conductor.has_job() or self.conductor.is_over())
 
 
@@ -175,6 +180,7 @@ class _JobSearcher(Searcher):
             return None
         desk.trials[trial_id] = job["id"] if job else ""
         if job is not None:
+            desk.unplaced[trial_id] = time.monotonic()
             desk.patience[trial_id] = desk.hang_seconds + _slowest_epoch_seconds(job, self.shared["device"])
         return {**self.shared, "job": json.dumps(job) if job else ""}
 
@@ -185,6 +191,7 @@ class _JobSearcher(Searcher):
         desk = _desks[self.key]
         job_id = desk.trials.pop(trial_id, "")
         desk.heard.pop(trial_id, None)
+        desk.unplaced.pop(trial_id, None)
         desk.patience.pop(trial_id, None)
         why = desk.lost.pop(trial_id, "the worker was lost" if error else None)
         if job_id:
@@ -226,21 +233,36 @@ class _Watcher(tune.Callback):
     """Ends workers that are silent for too long: a task that hangs must not stop the search."""
 
     def __init__(self, key: str) -> None:
-        self.key = key
+        self.key, self.looked = key, time.monotonic()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         desk = _desks[self.key]
+        desk.unplaced.pop(trial.trial_id, None)
         if trial.trial_id in desk.patience:
             desk.heard[trial.trial_id] = _Heard(trial, desk.patience[trial.trial_id])
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         desk, now = _desks[self.key], time.monotonic()
+        away, self.looked = now - self.looked, now
+        if away > AWAY_SECONDS:  # this process slept (Ctrl-Z, a laptop's lid): what was reported meanwhile is unread
+            for heard in desk.heard.values():
+                heard.at += away
         for trial_id, heard in list(desk.heard.items()):
             silent = now - heard.at
             if silent > heard.patience_seconds and heard.trial.temporary_state.ray_actor is not None:
                 desk.lost[trial_id] = f"its worker reported nothing for {silent:.0f} s and was ended (hang_seconds)"
                 del desk.heard[trial_id]
                 ray.kill(heard.trial.temporary_state.ray_actor)
+
+
+class _Places(tune.Callback):
+    """Keeps the number of workers within what the nodes that are alive have places for."""
+
+    def __init__(self, key: str, resources: Resources) -> None:
+        self.key, self.room = key, nodes.Room(resources)
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        _desks[self.key].workers = self.room.workers()
 
 
 # A thread that shares its core with many others still does so many floating-point operations a second.
@@ -253,11 +275,15 @@ def _slowest_epoch_seconds(job: dict[str, Any], device: str) -> float:
     return float(job["flops_per_epoch"]) * at_once / _SLOWEST_FLOPS
 
 
-def drive(conductor: Conductor, folder: Path, resources: Resources, verbose: bool) -> None:
-    """Runs the conductor's jobs on Ray workers until it is over. Ray must be up (`gtsearch.cluster`)."""
+def drive(conductor: Conductor, folder: Path, scratch: Path, resources: Resources, verbose: bool) -> None:
+    """Runs the conductor's jobs on Ray workers until it is over. Ray must be up (`gtsearch.cluster`).
+
+    Args:
+        folder: the run folder, as all workers see it.
+        scratch: where Tune may keep what nobody needs.
+    """
     key = f"{os.getpid()}-{next(_counter)}"
     _desks[key] = _Desk(conductor, resources.workers, resources.hang_seconds)
-    storage = Path(tempfile.mkdtemp(prefix="gtsearch-tune-"))
     shared = {
         "folder": str(folder.resolve()),
         "device": resources.device,
@@ -279,17 +305,16 @@ def drive(conductor: Conductor, folder: Path, resources: Resources, verbose: boo
             ),
             run_config=RunConfig(
                 name="jobs",
-                storage_path=str(storage),
+                storage_path=str(scratch),
                 stop=_JobStopper(key),
                 verbose=2 if verbose else 0,
-                callbacks=[_Watcher(key)],
+                callbacks=[_Watcher(key), *([_Places(key, resources)] if resources.cluster else [])],
                 failure_config=FailureConfig(max_failures=0),
                 checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         ).fit()
     finally:
         del _desks[key]
-        shutil.rmtree(storage, ignore_errors=True)
 
 
 _counter = itertools.count()

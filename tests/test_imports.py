@@ -97,7 +97,7 @@ def test_the_reader_sees_what_there_is() -> None:
     assert {"gtsearch.tasks.modular", "gtsearch.methods.transfer"} <= reachable("gtsearch.trainables")
 
 
-RAYS = {"gtsearch.tune", "gtsearch.cluster", "gtsearch.local"}
+RAYS = {f"gtsearch.{name}" for name in ("tune", "cluster", "local", "nodes", "survey")}
 
 
 def test_few_modules_import_ray() -> None:
