@@ -12,16 +12,31 @@ from gtsearch.errors import ResultsError
 from gtsearch.results import SPEC, Results
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads no aliases: a few lines of them stand for more than fits in memory, and no experiment has one."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="an alias, and no experiment has one", problem_mark=self.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)
+
+
+def _read(path: Path, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ResultsError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+
+
 def experiment(results: Results) -> dict[str, Any]:
     """The experiment file as a mapping.
 
     Raises:
         ResultsError: it is not one.
     """
-    try:
-        asked = yaml.safe_load(results.spec_text)
-    except yaml.YAMLError as error:
-        raise ResultsError(f"{results.folder / SPEC} is damaged: {' '.join(str(error).split())}") from None
+    asked = _read(results.folder / SPEC, results.spec_text)
     without = isinstance(asked, dict) and asked.get("weak") is None  # an experiment may have no weak stage
     for path in ("task", "target.goal") if without else ("task", "weak.goal", "target.goal"):
         part: Any = asked
@@ -38,10 +53,7 @@ def name(path: Path, text: str) -> str:
     Raises:
         ResultsError: it is no YAML, or it has no name.
     """
-    try:
-        asked = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ResultsError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    asked = _read(path, text)
     if not isinstance(asked, dict) or not isinstance(asked.get("name"), str):
         raise ResultsError(f"{path} is damaged: it holds no name")
     return str(asked["name"])

@@ -146,7 +146,7 @@ class Arm:
         last = np.max(self.times[self.reached], initial=-math.inf)
         if (self.times[~self.reached] >= last).all():  # then Kaplan-Meier's median is the plain one
             return _median(np.where(self.reached, self.times, np.inf)[draws])
-        found = [stats.km_median(self.times[draw], self.reached[draw]) for draw in draws]
+        found = stats.km_medians(self.times, self.reached, draws)
         return np.array([math.inf if median is None else median for median in found])
 
 

@@ -224,7 +224,7 @@ def as_markdown(runs: Sequence[Results]) -> str:
         [name, *_answer(run.summary["tradeoff"]), *(_in_seconds(starts, name, device) for device in priced)]
         for run, name in zip(runs, _names(runs), strict=True)
     ]
-    lines = [" | ".join(cells) for cells in (head, ["---"] * len(head), *rows)]
+    lines = [" | ".join(map(style.markdown, cells)) for cells in (head, ["---"] * len(head), *rows)]
     return "\n".join(f"| {line} |" for line in lines)
 
 

@@ -58,7 +58,9 @@ def gather(results: Results) -> pd.DataFrame:
         with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {})["gtsearch"])
             rows = np.asarray(file.get_tensor("E_W"), dtype=np.float64)
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        if rows.ndim != 2 or not isinstance(header, dict):
+            raise ValueError("it holds no table with a header of gtsearch's")
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         raise ResultsError(f"{path} is damaged: {' '.join(str(error).split())}") from None
     frame = pd.DataFrame(rows, columns=[f"w{i}" for i in range(rows.shape[1])])
     kind = _VECTORS if header.get("vectors") else _TOKENS
@@ -75,8 +77,9 @@ def _file(results: Results, run_id: str) -> Path | None:
     trials = results.trials
     used = trials[(trials["weak_run_id"] == run_id) & (trials["role"] == "report")]["weak_epoch"].dropna()
     kept: dict[int, Path] = {}
-    for path in (results.folder / "embeddings").glob(f"{run_id}-e*.safetensors"):
-        if found := re.fullmatch(r".*-e(\d+)\.safetensors", path.name):
+    # The name is looked for, and never made into a path: it stands in a file that somebody may have sent.
+    for path in (results.folder / "embeddings").glob("*.safetensors"):
+        if found := re.fullmatch(rf"{re.escape(str(run_id))}-e(\d+)\.safetensors", path.name):
             kept[int(found[1])] = path
     at = next((int(epoch) for epoch in used if int(epoch) in kept), max(kept, default=None))
     return None if at is None else kept[at]

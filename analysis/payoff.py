@@ -157,7 +157,8 @@ def cost_ratio(starts: Starts, scratch: Starts) -> Ratio:
     Where all of one side's successes lie in one replicate, leaving that out leaves no cost. Then the two sides' own
     ends are set against each other: no upper end for that side's cost, and as the lower end its mean spending over
     the exact upper bound of its rate of success. Where scratch never got there, the jackknife's end is set against its
-    mean spending, and the end of the misses against that over the same bound.
+    mean spending, and the end of the misses against that over the same bound. To a side that spent nothing, its runs
+    having crashed before their first epoch, say, there is no ratio.
 
     Args:
         starts: [replicates, target_seeds].
@@ -171,7 +172,7 @@ def cost_ratio(starts: Starts, scratch: Starts) -> Ratio:
     width = max(starts.spent.shape[1], scratch.spent.shape[1])
     ours = _Cost(starts, width, ~np.isnan(starts.accuracy))
     theirs = _Cost(scratch, width, np.ones(len(scratch.spent), dtype=bool))
-    if not (ours.pipelines and theirs.pipelines):
+    if not (ours.pipelines and theirs.pipelines and ours.dearest and theirs.dearest):
         return Ratio(None, (None, None), upper_bound=False)
     never = not theirs.successes
     base = theirs.spending if never else theirs.estimate

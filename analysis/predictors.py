@@ -451,7 +451,7 @@ def markdown(runs: Sequence[Results]) -> list[str]:
     lines += _at_a_glance(told[(told["fitted_on"] == HELD_OUT) & told["auc"].notna()])
     for (task, fitted_on), rows in told.groupby(["task", "fitted_on"], sort=False):
         first = _most(rows)
-        lines += [f"## {task}, fitted on {fitted_on}", "", f"{_told_of(first)}.", ""]
+        lines += [f"## {style.markdown(f'{task}, fitted on {fitted_on}')}", "", f"{_told_of(first)}.", ""]
         if rows["auc"].isna().all():
             lines += [_no_area(first), ""]
             if fitted_on == HELD_OUT:
@@ -491,7 +491,7 @@ def _rarer(row: dict[str, Any]) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    lines = [f"| {' | '.join(map(style.markdown, cells))} |" for cells in (head, *rows)]
     return [lines[0], "|" + " --- |" * len(head), *lines[1:], ""]
 
 

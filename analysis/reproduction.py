@@ -64,7 +64,8 @@ def _about(spec: Json) -> dict[str, str | None]:
 
 
 def _line(cells: Sequence[str | None]) -> str:
-    return "| " + " | ".join(" ".join((cell or "").replace("|", "\\|").split()) for cell in cells) + " |"
+    shown = (_BREAK.join(map(style.markdown, (cell or "").split(_BREAK))) for cell in cells)
+    return "| " + " | ".join(shown) + " |"
 
 
 # -- which runs -----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from gtsearch.errors import GtsearchError
 from gtsearch.search.board import objective
 from gtsearch.spec import BASE, Spec
 
@@ -48,7 +50,8 @@ class Journal:
         """Mirrors those of the rows that a study would hold."""
         for row in rows:
             if row["role"] == "search" and row["status"] not in ("cancelled", "failed"):
-                self._study(row).add_trial(self._trial(row))
+                with suppress(KeyError, ValueError, GtsearchError):  # of another experiment, whose space it is none of
+                    self._study(row).add_trial(self._trial(row))
 
     def _study(self, row: Mapping[str, Any]) -> optuna.Study:
         name = f"weak {row['architecture']}" if row["stage"] == "weak" else f"target {row['method']}"

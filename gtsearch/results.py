@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gtsearch import shapes
 from gtsearch.errors import BrokenOff, OtherSchemaError, ResultsError
 
 SCHEMA = 3
@@ -181,6 +182,21 @@ TABLES: dict[str, dict[str, str]] = {
     "pricing": PRICING,
 }
 
+KINDS = {"stage": STAGES, "role": ROLES, "purpose": PURPOSES, "status": STATUSES}
+"""The columns of TRIALS that hold one of a few words."""
+
+_SHAPES: dict[str, Any] = {SUMMARY: shapes.SUMMARY, ENVIRONMENT: shapes.ENVIRONMENT}
+
+_FILLED = {
+    "trials": ("run_id", "stage", "method", "role", "purpose", "status"),
+    "curves": (),
+    "probes": (),
+    "scores": (),
+    "ledger": ("purpose", "members"),
+    "pricing": ("device", "stage", "architecture", "method", "ms_per_epoch"),
+}
+"""The columns of TABLES in which nothing is null."""
+
 _ARROW = {TEXT: pa.string(), WHOLE: pa.int64(), REAL: pa.float64(), FLAG: pa.bool_()}
 _PANDAS = {_ARROW[TEXT]: pd.StringDtype(), _ARROW[WHOLE]: pd.Int64Dtype(), _ARROW[REAL]: pd.Float64Dtype()} | {
     _ARROW[FLAG]: pd.BooleanDtype()
@@ -291,9 +307,12 @@ def members(path: Path) -> Iterator[dict[str, Any]]:
     """The members of a log in order, one at a time: those of a long run do not fit in memory with their curves.
 
     Raises:
-        ResultsError: the file is missing, or a line before the last is not a member.
+        ResultsError: the file is missing, or a line before the last is not a member that a search can take in.
     """
-    return (row for row, _ in _whole_lines(path))
+    for number, (row, _) in enumerate(_whole_lines(path), start=1):
+        if wrong := unfit(row):
+            raise ResultsError(f"{path}, line {number}: damaged ({wrong}); restore the file from a copy")
+        yield row
 
 
 def read_whole_lines(path: Path) -> tuple[list[dict[str, Any]], list[int], bool]:
@@ -355,8 +374,24 @@ def _whole_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
             yield row, end
 
 
+def unfit(row: Row) -> str | None:
+    """Why a row of a log is no member that a search can take in, whatever wrote it; None where it is one."""
+    if wrong := shapes.misfit(row, shapes.MEMBER):
+        return wrong
+    for key, kinds in KINDS.items():
+        if row[key] not in kinds:
+            return f"`{key}` must be one of {', '.join(kinds)}"
+    reached = row["epochs_to_goal"], row["flops_to_goal"], row["seconds_to_goal"]
+    if row["status"] == "cleared" and row["role"] != "tradeoff" and None in reached:
+        return "it cleared, and when it did is missing"
+    return None
+
+
 def _member(line: bytes) -> dict[str, Any]:
-    row = json.loads(line)
+    try:
+        row = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not (isinstance(row, dict) and isinstance(row.get("run_id"), str)):
         raise ValueError("not a member: it has no run_id")
     return row
@@ -591,11 +626,11 @@ def load_results(folder: str | Path) -> Results:
         raise ResultsError(f"{folder / SPEC} was cut off or edited since the run; restore it from a copy")
     read = Results(
         folder=folder,
-        trials=read_table(folder, "trials"),
-        curves=read_table(folder, "curves"),
-        probes=read_table(folder, "probes"),
-        scores=read_table(folder, "scores"),
-        ledger=read_table(folder, "ledger"),
+        trials=table_of_run(folder, "trials"),
+        curves=table_of_run(folder, "curves"),
+        probes=table_of_run(folder, "probes"),
+        scores=table_of_run(folder, "scores"),
+        ledger=table_of_run(folder, "ledger"),
         pricing=read_pricing(folder),
         summary=read_json(folder / SUMMARY),
         environment=environment,
@@ -635,7 +670,7 @@ def read_pricing(folder: Path) -> pd.DataFrame:
         ResultsError: the file is damaged or of another schema.
     """
     there = (folder / "pricing.parquet").exists()
-    return read_table(folder, "pricing") if there else pricing_frame([])
+    return table_of_run(folder, "pricing") if there else pricing_frame([])
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
@@ -662,19 +697,49 @@ def read_table(folder: Path, name: str) -> pd.DataFrame:
     return _to_pandas(table)
 
 
+def table_of_run(folder: Path, name: str) -> pd.DataFrame:
+    """As `read_table`, of what a run wrote: what must be there is, and words are those of their columns.
+
+    Raises:
+        ResultsError: the file is missing, damaged or of another schema.
+    """
+    frame = read_table(folder, name)
+    if wrong := _unlike(name, frame):
+        raise ResultsError(f"{folder / f'{name}.parquet'} is damaged: {wrong}")
+    return frame
+
+
+def _unlike(name: str, frame: pd.DataFrame) -> str | None:
+    """What no run writes into one of TABLES; None where there is nothing of the kind."""
+    for column in _FILLED[name]:
+        if frame[column].isna().any():
+            return f"its column {column} has no value in a row"
+    for column, kinds in KINDS.items() if name == "trials" else ():
+        if not frame[column].isin(kinds).all():
+            return f"its column {column} holds something else than {', '.join(kinds)}"
+    # What was cancelled may have run again under its name.
+    once = frame.loc[frame["status"] != "cancelled", "run_id"] if name == "trials" else pd.Series(dtype=object)
+    if once.duplicated().any():
+        return f"the member {once[once.duplicated()].iloc[0]} is in it twice"
+    return None
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object written by `write_json`, with `schema` as it should be.
+    """A JSON object written by `write_json`, with `schema` as it should be; summary.json and environment.json with
+    all that is relied on (`gtsearch.shapes`).
 
     Raises:
         ResultsError: the file is missing, damaged or of another schema.
     """
     try:
         value = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ResultsError(f"{path} is damaged: {error}") from None
     found = value.get("schema") if isinstance(value, dict) else None
     if found != SCHEMA:
         raise OtherSchemaError(f"{path} is of schema {found}; this gtsearch reads schema {SCHEMA}")
+    if wrong := shapes.misfit(value, _SHAPES.get(path.name)):
+        raise ResultsError(f"{path} is damaged: {wrong}")
     return dict(value)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from gtsearch import results
+from gtsearch import results, shapes
 from gtsearch.errors import GtsearchError, ResultsError
 from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, Results
 
@@ -27,16 +27,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 _AGAIN = f"made again from {LOG}"
-_POINTS = ("curve", "probed", "embeddings")
 _TORN = f"{LOG}: its last line is torn and left out"
-_KINDS = {
-    "stage": results.STAGES,
-    "role": results.ROLES,
-    "purpose": results.PURPOSES,
-    "status": results.STATUSES,
-}
-# What a member of another version, or one that was damaged, makes the tables or the search stumble over.
-_UNFIT = (ResultsError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 def look(folder: str | Path) -> Results:
@@ -156,16 +147,9 @@ def _members(folder: Path, notes: list[str]) -> list[Json]:
 
 
 def _is_member(row: Mapping[str, Any]) -> bool:
-    """Whether a row has what the search and the ledger cannot do without, in whatever version it was written."""
-    return (
-        all(row.get(key) in kinds for key, kinds in _KINDS.items())
-        and isinstance(row.get("elapsed_seconds"), int | float)
-        and all(isinstance(point, dict) for key in _POINTS for point in _listed(row.get(key)))
-    )
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
+    """Whether a row has what the tables cannot do without, in whatever version it was written."""
+    known = all(row.get(key) in kinds for key, kinds in results.KINDS.items())
+    return known and shapes.misfit(row, shapes.TABLED) is None
 
 
 def _lines(count: int) -> str:
@@ -253,7 +237,7 @@ def _table(
     if unfinished and rows:
         return _made(name, rows, notes)
     try:
-        frame = results.read_table(folder, name)
+        frame = results.table_of_run(folder, name)
         if trials is not None:
             results.refuse_strangers(folder, name, frame, trials)
         return frame
@@ -266,7 +250,7 @@ def _table(
 def _made(name: str, rows: Sequence[Json], notes: list[str]) -> pd.DataFrame:
     try:
         return results.FRAMES[name](rows)
-    except _UNFIT:
+    except ResultsError:
         fitting = _that_fit(results.FRAMES[name], rows)
         notes.append(f"{name}: {len(rows) - len(fitting)} members of {LOG} do not fit, and are left out")
         return results.FRAMES[name](fitting)
@@ -276,7 +260,7 @@ def _that_fit(make: Callable[[Sequence[results.Row]], pd.DataFrame], rows: Seque
     """The rows that `make` takes, found by halving: as a rule it takes them all at once."""
     try:
         make(rows)
-    except _UNFIT:
+    except ResultsError:
         half = len(rows) // 2
         return _that_fit(make, rows[:half]) + _that_fit(make, rows[half:]) if half else []
     return list(rows)
@@ -286,7 +270,7 @@ def _ledger(folder: Path, trials: pd.DataFrame, unfinished: bool, notes: list[st
     """What was spent: of the members at hand where the run is not finished or its ledger cannot be read."""
     if not unfinished:
         try:
-            return results.read_table(folder, "ledger")
+            return results.table_of_run(folder, "ledger")
         except ResultsError as refusal:
             if trials.empty:
                 lost = f"the members of {folder} are lost with {LOG}, trials.parquet and ledger.parquet"
@@ -319,16 +303,15 @@ def _answered(spec: Spec, rows: Sequence[Json], notes: list[str], claimed: bool)
     from gtsearch import certificate
     from gtsearch.plans import ablation_for
 
-    ablation = ablation_for(spec)
-    try:
-        ablation.tell(rows)
-        for policy in ablation.policies.values():
-            policy.remaining_seconds()  # asks for no job: it makes the plan over what was told
-        settled = certificate.settle(ablation, rows)
-        summary = None if claimed else certificate.summarise(ablation, results.trials_frame(settled))
-    except _UNFIT as error:
-        notes.append(f"these members do not give an answer in this version ({type(error).__name__}: {error})")
+    if wrong := next(filter(None, map(results.unfit, rows)), None):
+        notes.append(f"these members do not give an answer in this version ({wrong})")
         return list(rows), None
+    ablation = ablation_for(spec)
+    ablation.tell(rows)
+    for policy in ablation.policies.values():
+        policy.remaining_seconds()  # asks for no job: it makes the plan over what was told
+    settled = certificate.settle(ablation, rows)
+    summary = None if claimed else certificate.summarise(ablation, results.trials_frame(settled))
     if not claimed:
         notes.extend(_strangers(ablation, rows))
     return settled, summary

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from run_folders import forget_the_end, small_story, write_run
+from summaries import ENVIRONMENT, PAYS, SUMMARY, method
 
 import gtsearch
 from gtsearch import cli, experiment, results
@@ -55,16 +56,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def finished(folder: Path, **weak: Any) -> Path:
     """A run folder as a finished run leaves it, with one embedding."""
     folder.mkdir(parents=True)
-    winner = {"run_id": "a1", "architecture": "mlp-d3-w4-L2"}
-    summary = {
+    winner = PAYS | {"run_id": "a1", "architecture": "mlp-d3-w4-L2"}
+    bracket: dict[str, Any] = {"excluded": [], "undecided": [], "ladder": [], "withdrawn": 0}
+    config = {"lr": 0.005, "weight_decay": 3.0, "embedding_scale": 2.345678}
+    summary = SUMMARY | {
         "name": folder.name,
-        "weak": {"pays": winner, "clears": winner} | weak,
-        "speedup": {"target": {"value": 3.05, "lower_bound": False}},
-        "tradeoff": None,
-        "methods": {"transfer": {"config": {"lr": 0.005, "weight_decay": 3.0, "embedding_scale": 2.345678}}},
+        "weak": bracket | {"pays": winner, "clears": winner} | weak,
+        "speedup": SUMMARY["speedup"] | {"target": {"value": 3.05, "lower_bound": False}},
+        "methods": {"transfer": method(config=config)},
     }
     results.write_text(folder / "spec.yaml", "name: tiny\n")
-    results.write_json(folder / "environment.json", {"started": "2026-01-31 10:15:00"})
+    results.write_json(folder / "environment.json", ENVIRONMENT | {"started": "2026-01-31 10:15:00"})
     results.write_tables(folder, [], 1.0)
     results.write_json(folder / "summary.json", summary)
     artefact.write(

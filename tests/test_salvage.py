@@ -205,7 +205,7 @@ def test_what_the_search_stumbles_over_costs_the_answer_alone(run: Path) -> None
         row["embeddings"] = [{"level": None}]
     write_members(run, rows)
     read = look(run)
-    assert any(note.startswith("these members do not give an answer in this version (KeyError") for note in read.notes)
+    assert "these members do not give an answer in this version (`config_id` is missing)" in read.notes
     assert read.notes[-1].startswith("the answer is not known")
     assert len(read.trials) == len(rows) and read.summary["weak"]["pays"] is None
 

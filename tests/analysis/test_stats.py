@@ -93,6 +93,16 @@ def test_the_bootstrap_is_seeded_and_knows_what_it_did_not_see() -> None:
     assert stats.km_median_interval([3], [True]) == (None, None)
 
 
+@given(st.data(), st.integers(1, 12))
+def test_medians_of_many_draws_are_those_of_each_draw(data: st.DataObject, n: int) -> None:
+    reached = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
+    steps = st.one_of(st.integers(1, 6), st.just(math.inf))
+    times = np.array(data.draw(st.lists(steps, min_size=n, max_size=n)), dtype=float)
+    times[reached & np.isinf(times)] = 3.5
+    draws = np.random.default_rng(n).integers(n, size=(40, n))
+    assert stats.km_medians(times, reached, draws) == [stats.km_median(times[d], reached[d]) for d in draws]
+
+
 def test_the_bootstrap_of_a_mean_is_near_the_textbook_interval() -> None:
     values = np.random.default_rng(3).normal(10.0, 2.0, 100)
     low, high = stats.bootstrap_interval(values, lambda sample: float(np.mean(sample)), seed=0)
