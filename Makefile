@@ -21,6 +21,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python tools/audit.py
 
 slow: .venv/installed-dev
 	$(BIN)/pytest -m slow --timeout 1800

@@ -303,7 +303,7 @@ def km_medians(times: npt.ArrayLike, reached: npt.ArrayLike, draws: npt.NDArray[
     end = distinct[np.argmax(below, axis=1)]
     middle = (distinct[np.argmax(at_half, axis=1)] + end) / 2.0
     medians = np.where(at_half.any(axis=1), middle, end)
-    return [float(m) if found else None for m, found in zip(medians.tolist(), below.any(axis=1).tolist(), strict=True)]
+    return [float(m) if found.any() else None for m, found in zip(medians, below, strict=True)]
 
 
 def bootstrap_interval(

@@ -221,8 +221,6 @@ class Clock:
 def drive(spec: Spec, folder: Path, workers: int, job_members: int | None) -> Row:
     """A whole run of `spec` in `folder` without Ray: how many members it had, the driver's seconds by part, and the
     most memory its process had had by the end of the search, of the tables, and of the report."""
-    from gtsearch.analysis import report
-
     clock = Clock()
     world = World(spec)
     plans._architecture.cache_clear()  # the world asked for the same static costs
@@ -244,6 +242,8 @@ def drive(spec: Spec, folder: Path, workers: int, job_members: int | None) -> Ro
         if conductor.error is not None:
             raise conductor.error
         searched = _status_mb("VmHWM")
+        from gtsearch.analysis import report  # a run too loads what draws when it has searched
+
         tabled: list[float] = []
         write = clock.timed("report", report.write_report)
 

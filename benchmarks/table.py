@@ -37,6 +37,7 @@ LONG = {
     "wall": "python -m benchmarks.wall --before ../before/.venv/bin/gtsearch; needs another tree; modadd takes an hour",
     "lattice": "python -m benchmarks.lattice compare; minutes, `record SPEC` before it an hour",
     "overhead": "python -m benchmarks.overhead; some ten minutes",
+    "load": "python -m benchmarks.load; some ten minutes, and half an hour of soak unless `--minutes 0`",
     "coverage": "python -m benchmarks.coverage; half an hour",
     "grokfast": "python -m benchmarks.grokfast --script PATH; needs a clone of GrokFast, some five minutes",
     "table1": "python -m benchmarks.table1 --device cuda; needs a GPU",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtsearch.errors import GtsearchError
+from gtsearch.trust import printable
 
 if TYPE_CHECKING:
     from gtsearch.results import Results
@@ -427,7 +428,7 @@ def _say(lines: Iterable[str]) -> None:
     """Prints; a reader that has gone away (`gtsearch runs | head`) is no mistake, nor is a disk that is full."""
     try:
         for line in lines:
-            print(line)
+            print("\n".join(map(printable, line.split("\n"))))
         sys.stdout.flush()
     except OSError:
         _drop_output()
@@ -440,7 +441,7 @@ def _drop_output() -> None:
 
 
 def _complain(message: str) -> None:
-    print(f"gtsearch: {' '.join(message.splitlines())}", file=sys.stderr)
+    print(f"gtsearch: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
 
 
 # typer's usage errors share this base; where it lives depends on typer's version.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gtsearch.analysis import sentences, stats
 from gtsearch.progress import duration
+from gtsearch.trust import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ def closing_lines(summary: Json, ledger: pd.DataFrame, environment: Json, report
     for word, block in blocks.items():
         for number, line in enumerate(block):
             lines.append(f"{'' if number and word != 'warning' else word:<{width}}{line}")
-    return lines
+    return list(map(printable, lines))
 
 
 def _experiment(summary: Json, ledger: pd.DataFrame, environment: Json) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,14 @@ def write(path: Path, E_W: Tensor, header: Mapping[str, Any], layers: Mapping[st
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata=metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     return hashlib.sha256(data).hexdigest()
 
 
@@ -51,7 +55,7 @@ def read(path: Path, sha256: str | None = None) -> tuple[Tensor, dict[str, Tenso
     """E_W [d_vocab, d_W], the model's other parameters by name (most files hold none), and the header.
 
     Raises:
-        EmbeddingError: the file is missing, damaged, not gtsearch's, or not the one `sha256` names.
+        EmbeddingError: the file is missing, damaged, not gtsearch's, not the one `sha256` names, or holds no table.
     """
     content(path, sha256)
     try:
@@ -59,23 +63,44 @@ def read(path: Path, sha256: str | None = None) -> tuple[Tensor, dict[str, Tenso
             header = json.loads((file.metadata() or {})["gtsearch"])
             E_W = file.get_tensor("E_W")
             layers = {n.removeprefix(_LAYER): file.get_tensor(n) for n in set(file.keys()) if n.startswith(_LAYER)}
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise EmbeddingError(f"{path} is not an embedding written by gtsearch ({error})") from None
     if not isinstance(header, dict) or header.get("schema") != SCHEMA:
         raise EmbeddingError(f"the embedding {path} is not of schema {SCHEMA}, the one this gtsearch reads")
+    if E_W.dim() != 2 or 0 in E_W.shape or not E_W.is_floating_point():
+        raise EmbeddingError(f"{path} must hold a table of numbers [d_vocab, d_W], not {E_W.dtype} {list(E_W.shape)}")
+    if not isinstance(header.get("task") or {}, dict):
+        raise EmbeddingError(f"{path} is not an embedding written by gtsearch (its task is no mapping)")
     return E_W, layers, header
+
+
+def within(folder: Path, path: str) -> Path:
+    """The file at `path` in the run folder. Where it stands in a log, somebody else may have written it there.
+
+    Raises:
+        EmbeddingError: it leads out of the folder.
+    """
+    try:
+        found = (folder / path).resolve()
+    except (OSError, ValueError, RuntimeError):  # a NUL, a loop of links
+        found = None
+    if found is None or not found.is_relative_to(folder.resolve()):
+        raise EmbeddingError(f"the embedding {path!r} leads out of the run folder {folder}; do not go on with this run")
+    return found
 
 
 def content(path: Path, sha256: str | None = None) -> bytes:
     """The bytes of a file.
 
     Raises:
-        EmbeddingError: it is missing, or not the one `sha256` names.
+        EmbeddingError: it is missing, no plain file, or not the one `sha256` names.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a device or a pipe may have no end
+            raise EmbeddingError(f"cannot read the embedding {path}: it is not a plain file; give the path of one")
         data = path.read_bytes()
-    except OSError as error:
-        raise EmbeddingError(f"cannot read the embedding {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise EmbeddingError(f"cannot read the embedding {path}: {getattr(error, 'strerror', error)}") from None
     found = hashlib.sha256(data).hexdigest()
     if sha256 is not None and found != sha256:
         raise EmbeddingError(

@@ -42,6 +42,7 @@ from gtsearch.search.policy import Answer, Job
 from gtsearch.spec import Spec, load_spec
 from gtsearch.stops import GetOut, Stop, heeded
 from gtsearch.trainables import cpu_name, failed_row, static_row
+from gtsearch.trust import refuse_links
 
 SHOW_SECONDS = 0.5
 BROKE_OFF = 3  # the exit code of a run whose surroundings gave way
@@ -105,6 +106,7 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
         GtsearchError: not a run folder, a damaged log, a run of another schema, or one that another process is writing.
     """
     folder = Path(folder)
+    refuse_links(folder)
     if not (folder / SPEC).is_file():
         raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
     spec = load_spec(folder / SPEC)
@@ -405,6 +407,7 @@ def _search(conductor: Conductor, folder: Path, resources: Resources, address: s
         conductor.stop.number = conductor.stop.number or signal.SIGTERM
     finally:
         left.set()
+        conductor.stop.listen()  # leaving Ray gives SIGTERM back to the system
     for job_id in list(conductor.jobs):
         conductor.ended(job_id, None)
     conductor.show()

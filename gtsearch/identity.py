@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,3 +37,9 @@ def derive_seed(*parts: str | int) -> int:
     never meet; the same list and index give the same seed for every config and method, which pairs them.
     """
     return int.from_bytes(hashlib.sha256(canonical(list(parts)).encode()).digest()[:8], "big") >> 1
+
+
+def file_name(*parts: str) -> str:
+    """A name for a file, made of texts that anybody may have written: what could lead elsewhere than into the folder it
+    is put in, or mean something to a shell, is a `_`; at most 60 characters."""
+    return re.sub(r"[^\w.+-]|^[.-]", "_", "-".join(parts))[:60] or "_"

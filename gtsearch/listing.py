@@ -18,6 +18,7 @@ from rich.text import Text
 from gtsearch import narrative, reading
 from gtsearch.errors import ResultsError
 from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, is_being_written, read_json
+from gtsearch.trust import printable, refuse_links
 
 NOT_ON_A_TERMINAL = 1000
 """Columns where nothing must be folded: a file, or the next program in a pipe."""
@@ -38,7 +39,7 @@ def runs(folder: Path) -> list[str]:
         return [f"no run folders in {folder}"]
     table = Table("run", "when", "state", "weak model", "speed-up", box=box.SIMPLE_HEAD)
     for row in sorted(map(_run, inside), key=lambda row: (row[1], row[0])):
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return _printed(table)
 
 
@@ -70,6 +71,7 @@ def _printed(table: Table) -> list[str]:
 def _run(folder: Path) -> tuple[str, str, str, str, str]:
     """Name, when, state, weak model, speed-up."""
     try:
+        refuse_links(folder)
         environment = read_json(folder / ENVIRONMENT)
         summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else None
     except ResultsError as error:

@@ -215,10 +215,15 @@ class _Made:
     def _train(self, job: Json) -> Json:
         """The row of the job's one member, trained by the very code that trained the run's."""
         trainable = trainable_for(job)
-        trainable.setup(job, self.folder, self.device, threads=1)
+        source = job["members"][0]["embedding"]
+        is_ours = source is not None and not (self.folder / source["path"]).is_file()
+        trainable.setup(job, self.scratch if is_ours else self.folder, self.device, threads=1)
         rows: list[Json] = []
         while not rows:
-            rows = trainable.step(math.inf)["finished"]
+            report = trainable.step(math.inf)
+            rows = report["finished"]
+            if "broken" in report:
+                raise ResultsError(report["broken"])
         if rows[0]["status"] == "failed":
             reason = without_origin(rows[0]["error"])
             raise ResultsError(f"{rows[0]['method']} of {rows[0]['architecture']} cannot be trained here: {reason}")
@@ -288,14 +293,14 @@ class _Made:
         if name is None or name not in self.trials.index:
             raise ResultsError(f"{self.folder}: {row['method']} started from {name}, which is not in trials.parquet")
         source: Json = self.trials.loc[[name]].to_dict("records")[0]  # type: ignore[assignment]
-        path = self.folder / "embeddings" / f"{name}-e{epoch}.safetensors"
+        place = f"embeddings/{name}-e{epoch}.safetensors"
+        path = artefact.within(self.folder, place)
         if not path.is_file():
             self.untrained = True
-            path = self.scratch / path.name
+            path = self.scratch / place  # a trainable takes this folder for the run's then
             self._write_untrained(path, source)
         sha256 = hashlib.sha256(artefact.content(path)).hexdigest()
-        # Absolute: a trainable looks for a relative path in the run folder, where the scratch folder is not.
-        return Embedding(str(path.resolve()), sha256, name, int(source["d_embed"]), int(epoch), 0.0, 0, 0.0)
+        return Embedding(place, sha256, name, int(source["d_embed"]), int(epoch), 0.0, 0, 0.0)
 
     def _write_untrained(self, path: Path, source: Json) -> None:
         """An embedding, and the layers beside it, of the model `source` is a row of, as that model starts."""

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from gtsearch import shapes
 from gtsearch.errors import BrokenOff, OtherSchemaError, ResultsError
+from gtsearch.trust import refuse_links
 
 SCHEMA = 3
 """Version of everything in a run folder; a reader refuses any other."""
@@ -617,6 +618,7 @@ def load_results(folder: str | Path) -> Results:
         ResultsError: not a run folder; the run is not finished; a file is missing, damaged or of another schema.
     """
     folder = Path(folder)
+    refuse_links(folder)
     if not (folder / SPEC).is_file():
         raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
     if not (folder / SUMMARY).exists():

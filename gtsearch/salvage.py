@@ -19,6 +19,7 @@ import yaml
 from gtsearch import results, shapes
 from gtsearch.errors import GtsearchError, ResultsError
 from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, Results
+from gtsearch.trust import refuse_links
 
 if TYPE_CHECKING:
     from gtsearch.search.ablation import Ablation
@@ -40,6 +41,7 @@ def look(folder: str | Path) -> Results:
         ResultsError: not a run folder, or nothing in it can be shown; the message says why.
     """
     folder = Path(folder)
+    refuse_links(folder)
     try:
         return results.load_results(folder)
     except ResultsError:
@@ -219,7 +221,7 @@ def _object(path: Path) -> Json:
     """The JSON object in a file, of whatever schema; empty where there is none."""
     try:
         value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -407,11 +407,15 @@ class TradeoffSpec(Part):
 
 
 class ResourcesSpec(Part):
-    """What the run may use. `auto`: all cores; one shared GPU where there is one."""
+    """What the run may use. `auto`: all cores; one shared GPU where there is one.
+
+    `hang_seconds`: a worker that reports nothing for so long, beside what an epoch may take, is ended.
+    """
 
     workers: Workers = "auto"
     cpus_per_trial: Annotated[float, Field(gt=0, le=10**6)] = 1.0
     gpus_per_trial: Gpus = "auto"
+    hang_seconds: Annotated[float, Field(gt=0, le=10**6)] = 45.0
 
 
 class AblateSpec(Part):

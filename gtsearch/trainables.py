@@ -185,7 +185,7 @@ class CohortTrainable:
         if source is None:
             return None, {}
         try:
-            E_W, layers, header = artefact.read(self.folder / source["path"], source["sha256"])
+            E_W, layers, header = artefact.read(artefact.within(self.folder, source["path"]), source["sha256"])
         except EmbeddingError as error:  # the file is not what the run wrote: no fault of the member
             raise BrokenOff(str(error)) from None
         artefact.refuse_leak(header, self.task.identity(), splits.train_sha256)

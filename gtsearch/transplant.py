@@ -5,6 +5,7 @@ For people who have their own model and training loop; gtsearch's own target sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 
 from gtsearch import embedding as artefact
 from gtsearch.errors import EmbeddingError, GtsearchError, ResultsError
+from gtsearch.identity import file_name
 from gtsearch.models.base import Embedding, FactorisedEmbedding
 
 if TYPE_CHECKING:
@@ -167,7 +169,7 @@ def export(results: Results, out: Path | None = None) -> list[str]:
         raise ResultsError(f"nothing clears in {results.folder}: it has no embedding to export")
     source = _certified(results.folder, winner.get("handed_run_id") or winner["run_id"])
     E_W, _, header = artefact.read(source)
-    out = out or Path(f"{results.summary['name']}-{winner['architecture']}.safetensors")
+    out = out or Path(f"{file_name(results.summary['name'], winner['architecture'])}.safetensors")
     try:
         with out.open("xb") as file:
             file.write(source.read_bytes())
@@ -184,7 +186,9 @@ def export(results: Results, out: Path | None = None) -> list[str]:
 
 
 def _certified(folder: Path, run_id: str) -> Path:
-    found = sorted(folder.glob(f"embeddings/{run_id}-e*.safetensors"))
+    # The name is looked for, and never made into a path: it stands in a file that somebody may have sent.
+    inside = folder.glob("embeddings/*.safetensors")
+    found = sorted(path for path in inside if re.fullmatch(rf"{re.escape(str(run_id))}-e.*\.safetensors", path.name))
     if len(found) != 1:
         what = "is gone" if not found else f"is one of {len(found)} files"
         raise ResultsError(f"the certified embedding {folder}/embeddings/{run_id}-e*.safetensors {what}")

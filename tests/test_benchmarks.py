@@ -28,10 +28,11 @@ TINY = {
     "transformer": ["--pairs", "1", "--epochs", "2"],
     "report": ["--members", "300", "--points", "10"],
     "coverage": ["--repetitions", "2"],
+    "load": ["--members", "40", "--minutes", "0", "--every", "2"],
 }
 """Options with which a benchmark ends in seconds."""
 
-SLOW = {"report"}  # it draws every figure
+SLOW = {"report", "load"}  # it draws every figure; it starts Ray
 
 ROW = Row("an epoch of a model", 1.5, 2.0, "ms", 0.75, 0.7, 0.8, "at most 0.7", False, "medians")
 BARE = Row("memory, where there is no other side", 100.0, None, "MiB", None, None, None, None, None)

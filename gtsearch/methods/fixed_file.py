@@ -51,8 +51,8 @@ class File(FixedEmbedding):
     def _pinned(cls, sha256: str | None, info: ValidationInfo) -> str | None:
         path = info.data.get("path")
         if sha256 is None and path is not None:
-            with suppress(OSError):
-                return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            with suppress(EmbeddingError):
+                return hashlib.sha256(artefact.content(Path(path))).hexdigest()
         return sha256
 
     def columns(self, task: Task) -> int:
@@ -108,7 +108,7 @@ def _numpy(path: Path, sha256: str | None) -> Tensor:
     data = artefact.content(path, sha256)
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise EmbeddingError(f"{path} is not a table of numbers as numpy saves one ({error})") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise EmbeddingError(f"{path} must hold numbers, not {getattr(array, 'dtype', type(array).__name__)}")

@@ -20,7 +20,7 @@ from torch import Tensor
 from gtsearch.catalog import nearest
 from gtsearch.errors import TaskError
 from gtsearch.tasks.base import EnumeratedTask, Part
-from gtsearch.tasks.files import BROKEN, arrays, unreadable
+from gtsearch.tasks.files import BROKEN, arrays, refuse_endless, unreadable
 
 # An embedding has a row for each token, and a read-out one for each class.
 MOST_TOKENS = 1_000_000
@@ -122,10 +122,12 @@ class _Numbers:
 def _pinned(path: Path, sha256: str | None) -> str:
     """The SHA-256 of a file in hex, if it is `sha256` or that is None."""
     try:
+        refuse_endless(path)
         status = os.stat(path)
         found = _sha256(path, status.st_mtime_ns, status.st_size)
-    except OSError as error:
-        raise TaskError(f"the table {path} cannot be read: {error.strerror}; give the path of a file") from None
+    except (OSError, ValueError) as error:  # a ValueError: the path holds a NUL
+        why = getattr(error, "strerror", error)
+        raise TaskError(f"the table {path} cannot be read: {why}; give the path of a file") from None
     if sha256 not in (None, found):
         raise TaskError(
             f"the table {path} was changed: its sha256 is {found[:12]}..., not {sha256[:12]}...; restore it, or leave "
