@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 
@@ -51,6 +54,7 @@ def measure(module: Model, task: Task, loss: str | None = None, frozen: Collecti
     """
     from torch.utils.flop_counter import FlopCounterMode  # seconds to load, which who only reads a Cost need not pay
 
+    _load_compiler()
     shadow = copy.deepcopy(module).to("meta")
     part = task.blank(task.part_sizes[0], "meta")
     with FlopCounterMode(display=False) as counter:
@@ -58,6 +62,20 @@ def measure(module: Model, task: Task, loss: str | None = None, frozen: Collecti
     held = {*module.frozen_parameters, *frozen}
     trained = (p for name, p in module.named_parameters() if name not in held)
     return Cost(sum(p.numel() for p in trained), counter.get_total_flops())
+
+
+@cache
+def _load_compiler() -> None:
+    """Counting loads torch's compiler, which makes a folder for what it compiles: here that is nothing, and a folder
+    that is there already will do."""
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    if name in os.environ:
+        return
+    os.environ[name] = tempfile.gettempdir()
+    try:
+        import torch._dynamo  # noqa: F401
+    finally:
+        del os.environ[name]
 
 
 def of_start(sizes: Sizes, task: Task, method: Method, d_weak: int | None, loss: str | None = None) -> Cost:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -167,3 +170,10 @@ def test_measuring_leaves_the_module_alone() -> None:
     for p, old in zip(module.parameters(), before, strict=True):
         assert torch.equal(p, old)
         assert p.grad is None
+
+
+def test_counting_leaves_no_folder_behind(tmp_path: Path) -> None:
+    """torch makes one for what it compiles, which is nothing."""
+    code = "from gtsearch import plans; from gtsearch.spec import load_spec; plans.ablation_for(load_spec('smoke'))"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert not list(tmp_path.iterdir())

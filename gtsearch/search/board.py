@@ -288,7 +288,7 @@ class Board:
             lost = row["status"] == "failed" and bool(row.get("lost"))
             capped_too_soon = row["status"] == "capped" and row["epochs"] < member.end
             if not capped_too_soon and (not lost or lost_before):
-                return _cut(row, member)
+                return _cut(_as_asked(row, member), member)
             lost_before = lost
             member = replace(member, attempt=member.attempt + 1)
         if member.run_id not in self.wanted or phase < self.wanted[member.run_id][0]:
@@ -321,6 +321,12 @@ def _kept(row: Row) -> Row:
         if name not in ("curve", "probed")
     }
     return kept | {"records": (epochs, accuracies)}
+
+
+def _as_asked(row: Row, member: Member) -> Row:
+    """The row with the config that its name stands for, whatever a damaged log says it had."""
+    asked = {"hyperparameters": dict(member.hyperparameters), "seed": member.seed, "config_id": member.config_id}
+    return row if all(row.get(key) == value for key, value in asked.items()) else {**row, **asked}
 
 
 def _cut(row: Row, member: Member) -> Row:
