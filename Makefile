@@ -8,7 +8,7 @@ FOLDERS := $(filter-out %__pycache__,$(patsubst %/,%,$(wildcard gtsearch gtsearc
 GROUND := pyproject.toml constraints.txt $(FOLDERS)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --config-settings editable_mode=strict
 
-.PHONY: run test check slow bench clean
+.PHONY: run test check slow faults bench clean
 
 run: .venv/installed
 	$(BIN)/gtsearch run search_spaces/modadd.yaml
@@ -25,6 +25,10 @@ check: .venv/installed-dev
 
 slow: .venv/installed-dev
 	$(BIN)/pytest -m slow --timeout 1800
+
+# Runs broken on purpose, within the hour; the table goes into the page.
+faults: .venv/installed
+	$(BIN)/python -m faults; code=$$?; $(BIN)/python -m faults --page docs/reliability.md; exit $$code
 
 # The benchmarks that end in some minutes, then one table of all that is kept; it names those that take longer.
 bench: .venv/installed
