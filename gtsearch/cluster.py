@@ -49,7 +49,8 @@ def connected(
         on_loss: called once, in another thread, with one line, when this Ray is gone.
 
     Raises:
-        ResourcesError: the cluster cannot be reached, or Ray cannot start.
+        ResourcesError: the cluster cannot be reached, or this process is on a Ray already.
+        BrokenOff: a local Ray cannot start.
     """
     if address is None:
         with local.started(resources, verbose, on_loss) as link:

@@ -33,7 +33,7 @@ from ray.exceptions import RpcError
 from ray.experimental import internal_kv
 
 from gtsearch import reaper
-from gtsearch.errors import ResourcesError
+from gtsearch.errors import BrokenOff, ResourcesError
 from gtsearch.resources import Resources
 from gtsearch.watch import Watch, child_lives
 
@@ -95,7 +95,8 @@ def started(resources: Resources, verbose: bool, on_loss: Callable[[str], None])
         on_loss: called once, in another thread, with one line, when a daemon of this Ray is gone.
 
     Raises:
-        ResourcesError: Ray cannot start, or this process has one already.
+        BrokenOff: Ray cannot start.
+        ResourcesError: this process has one already.
     """
     if ray.is_initialized():
         raise ResourcesError("this process is connected to a Ray already; leave it with ray.shutdown() first")
@@ -104,7 +105,7 @@ def started(resources: Resources, verbose: bool, on_loss: Callable[[str], None])
             try:
                 _start(own.path, resources, verbose)
             except Exception as error:
-                raise ResourcesError(f"cannot start a local Ray: {' '.join(str(error).split())}") from None
+                raise BrokenOff(f"cannot start a local Ray: {' '.join(str(error).split())}") from None
             with Watch(_daemons(), on_loss) as watch:
                 ask_in_turns()
                 yield Link(own, watch)

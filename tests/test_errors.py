@@ -38,7 +38,7 @@ RAISED = {
     "_mistake",
 }
 # What only a Ray says that fails in ways of its own; which it does is not for a test to choose.
-OF_RAY = ("cannot start a local Ray", "cannot join the cluster", "cannot ask the cluster", "several Rays run here")
+OF_RAY = ("cannot join the cluster", "cannot ask the cluster", "several Rays run here")
 OF_RAY += ("could not train:", "its worker gave no row")
 WORDS = 3  # in a row of a message, found in a test, count as asserted
 

@@ -24,7 +24,7 @@ from gtsearch import cluster  # first: it says how ray is loaded
 from ray.experimental import internal_kv
 
 from gtsearch import local, reaper
-from gtsearch.errors import ResourcesError
+from gtsearch.errors import BrokenOff, ResourcesError
 from gtsearch.resources import Resources
 from gtsearch.stops import GetOut, Stop
 
@@ -200,4 +200,14 @@ def test_no_place_for_temporary_files_is_one_line(base: Path, monkeypatch: pytes
     monkeypatch.setattr(tempfile, "tempdir", str(base / "gone"))
     message = r"cannot make a temporary folder in .*/gone: No such file or directory; name another in TMPDIR"
     with pytest.raises(ResourcesError, match=message), local.scratch():
+        pass
+
+
+def test_a_ray_that_does_not_start_ends_the_run_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object) -> None:
+        raise RuntimeError("timed out\nwaiting for a port")
+
+    monkeypatch.setattr(local, "_start", start)
+    told = r"^cannot start a local Ray: timed out waiting for a port$"
+    with pytest.raises(BrokenOff, match=told), local.started(ONE, False, print):
         pass
