@@ -391,7 +391,8 @@ def _search(conductor: Conductor, folder: Path, resources: Resources, address: s
         if not left.wait(OUT_SECONDS):
             conductor.stop.get_out()
         if not left.wait(OUT_SECONDS):
-            print("\n".join([f"broken off: {reason}", _way_on(folder)]), flush=True)
+            with contextlib.suppress(OSError):  # nobody may read it any more
+                print("\n".join([f"broken off: {reason}", _way_on(folder)]), flush=True)
             os._exit(BROKE_OFF)
 
     try:

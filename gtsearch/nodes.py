@@ -188,16 +188,17 @@ class Room:
 
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
-        self._looked, self._workers = 0.0, 0
+        self._looked, self._places = float("-inf"), 0
 
-    def workers(self) -> int:
-        """As many as were asked for, while the nodes that are alive have places for so many."""
-        if not self._workers or time.monotonic() - self._looked > ROOM_SECONDS:
+    def workers(self) -> tuple[int, bool]:
+        """As many as were asked for, while the nodes that are alive have places for so many; and whether they have
+        places for more."""
+        asked = self.resources
+        if time.monotonic() - self._looked > ROOM_SECONDS:
             self._looked = time.monotonic()
-            asked = self.resources
-            places = sum(node.places(asked.cpus_per_trial, asked.gpus_per_trial) for node in _that_may_train(asked))
-            self._workers = max(1, min(asked.workers, places))
-        return self._workers
+            nodes = _that_may_train(asked)
+            self._places = sum(node.places(asked.cpus_per_trial, asked.gpus_per_trial) for node in nodes)
+        return max(1, min(asked.workers, self._places)), self._places > asked.workers
 
 
 # -- in a worker -------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from gtsearch import nodes  # first: it says how ray is loaded
 import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from gtsearch.errors import BrokenOff
@@ -84,26 +85,34 @@ class _Desk:
         patience: trial id -> seconds that its worker may be silent.
         heard: trial id -> of those at a worker.
         workers: how many there may be now; nodes of a cluster come and go.
+        spare: whether Ray has room for more of them: a job that only is to wait would get one.
         lost: trial id -> why its job was lost, where that is known.
         unplaced: trial id -> since when its job waits for a worker.
+        coming: ids of trials whose workers have places and are on their way.
     """
 
     conductor: Conductor
     workers: int
     hang_seconds: float
+    spare: bool = False
     trials: dict[str, str] = field(default_factory=dict)
     patience: dict[str, float] = field(default_factory=dict)
     heard: dict[str, _Heard] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
     unplaced: dict[str, float] = field(default_factory=dict)
+    coming: set[str] = field(default_factory=set)
 
     def keeps_standing_by(self) -> bool:
         """Whether a worker that stands by is of more use than free: no job waits for a place."""
         jobs = sum(bool(job) for job in self.trials.values())
         waits = jobs > self.workers - (len(self.trials) - jobs)
         # Others may have taken places of a cluster: then those who stand by hold the only ones that a job could have.
-        waits = waits or any(time.monotonic() - since > PLACE_SECONDS for since in self.unplaced.values())
+        waits = waits or any(self.has_waited(one, PLACE_SECONDS) for one in self.unplaced.keys() - self.coming)
         return not (waits or self.conductor.has_job() or self.conductor.is_over())
+
+    def has_waited(self, trial_id: str, seconds: float) -> bool:
+        """Whether the trial has a job that has been without a worker for so long."""
+        return trial_id in self.unplaced and time.monotonic() - self.unplaced[trial_id] > seconds
 
 
 # Tune copies and pickles searchers and stoppers; what they share is reached by a name instead.
@@ -175,7 +184,8 @@ class _JobSearcher(Searcher):
         if desk.conductor.is_over():
             return Searcher.FINISHED  # type: ignore[return-value]  # Tune's own sentinel is a string
         # One job waits for each worker, so that the next trial finds its actor still warm.
-        job = desk.conductor.next_job() if len(desk.trials) < 2 * desk.workers else None
+        waiting = 0 if desk.spare else desk.workers
+        job = desk.conductor.next_job() if len(desk.trials) < desk.workers + waiting else None
         if job is None and len(desk.trials) >= desk.workers:
             return None
         desk.trials[trial_id] = job["id"] if job else ""
@@ -229,11 +239,48 @@ class _JobStopper(tune.Stopper):
         return _desks[self.key].conductor.is_over()
 
 
+class _Starts(FIFOScheduler):
+    """Gives a free worker to the trial that has waited longest, of those for which no worker is being started.
+
+    Tune's own order takes the oldest, which is the one whose worker is on its way, and ends that worker. Where jobs are
+    shorter than a start, a second worker would never come up.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        desk = _desks[self.key]
+        controller = tune_controller._tune_controller  # what it shows to schedulers hides who has a worker
+        placed = set(controller._actor_manager.live_actors)
+        waiting = {trial.trial_id: trial for trial in controller.get_live_trials() if trial.status == "PENDING"}
+        desk.coming = {
+            trial_id
+            for trial_id, trial in waiting.items()
+            if controller._trial_to_actor.get(trial) in placed
+            and not desk.has_waited(trial_id, desk.hang_seconds)  # a start may hang
+        }
+        free = waiting.keys() - desk.coming
+        return next((waiting[trial_id] for trial_id in desk.trials if trial_id in free), None)
+
+
+def _forget(trial: Any, trials: list[Any]) -> None:
+    """Takes a trial that is over out of Tune's list, and what it holds out of the trial. Tune would keep every one,
+    with its job and its last report, curves and all, go through all of them at every step, and write them down at the
+    end. `trials` is the list of its controller itself."""
+    trials.remove(trial)
+    kept = trial.run_metadata
+    kept.last_result, kept.metric_analysis, kept.metric_n_steps = {}, {}, {}
+    trial.config = trial._Trial__unresolved_config = trial.evaluated_params = {}
+
+
 class _Watcher(tune.Callback):
     """Ends workers that are silent for too long: a task that hangs must not stop the search."""
 
     def __init__(self, key: str) -> None:
         self.key, self.looked = key, time.monotonic()
+        self.over: list[Any] = []
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         desk = _desks[self.key]
@@ -241,7 +288,14 @@ class _Watcher(tune.Callback):
         if trial.trial_id in desk.patience:
             desk.heard[trial.trial_id] = _Heard(trial, desk.patience[trial.trial_id])
 
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.over.append(trial)
+
+    on_trial_error = on_trial_complete
+
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        while self.over and len(trials) > 1:  # Tune ends with what is left of them, and needs one
+            _forget(self.over.pop(), trials)
         desk, now = _desks[self.key], time.monotonic()
         away, self.looked = now - self.looked, now
         if away > AWAY_SECONDS:  # this process slept (Ctrl-Z, a laptop's lid): what was reported meanwhile is unread
@@ -258,11 +312,12 @@ class _Watcher(tune.Callback):
 class _Places(tune.Callback):
     """Keeps the number of workers within what the nodes that are alive have places for."""
 
-    def __init__(self, key: str, resources: Resources) -> None:
-        self.key, self.room = key, nodes.Room(resources)
+    def __init__(self, key: str, room: nodes.Room) -> None:
+        self.key, self.room = key, room
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        _desks[self.key].workers = self.room.workers()
+        desk = _desks[self.key]
+        desk.workers, desk.spare = self.room.workers()
 
 
 # A thread that shares its core with many others still does so many floating-point operations a second.
@@ -283,7 +338,9 @@ def drive(conductor: Conductor, folder: Path, scratch: Path, resources: Resource
         scratch: where Tune may keep what nobody needs.
     """
     key = f"{os.getpid()}-{next(_counter)}"
-    _desks[key] = _Desk(conductor, resources.workers, resources.hang_seconds)
+    room = nodes.Room(resources)
+    workers, spare = room.workers()
+    _desks[key] = _Desk(conductor, workers, resources.hang_seconds, spare)
     shared = {
         "folder": str(folder.resolve()),
         "device": resources.device,
@@ -298,6 +355,7 @@ def drive(conductor: Conductor, folder: Path, scratch: Path, resources: Resource
             tune.with_resources(_JobTrainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
             tune_config=TuneConfig(
                 search_alg=_JobSearcher(key, shared),
+                scheduler=_Starts(key),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: trial.trial_id,
@@ -308,7 +366,7 @@ def drive(conductor: Conductor, folder: Path, scratch: Path, resources: Resource
                 storage_path=str(scratch),
                 stop=_JobStopper(key),
                 verbose=2 if verbose else 0,
-                callbacks=[_Watcher(key), *([_Places(key, resources)] if resources.cluster else [])],
+                callbacks=[_Watcher(key), *([_Places(key, room)] if resources.cluster else [])],
                 failure_config=FailureConfig(max_failures=0),
                 checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,7 +24,7 @@ from formula_trainable import FormulaTrainable
 
 from gtsearch.errors import ResourcesError
 from gtsearch.survey import survey
-from gtsearch.trainables import STEP_SECONDS, Json
+from gtsearch.trainables import STEP_SECONDS, CohortTrainable, Json, trainable_for
 
 RAY = Path(sys.executable).parent / "ray"
 OWN_MOUNTS = ["unshare", "--mount", "--propagation", "private", "--uts"]
@@ -141,13 +142,13 @@ print(json.dumps({
     return counts
 
 
-def run_patiently(*words: str, cwd: Path) -> subprocess.Popen[str]:
-    """`gtsearch run`, whose members train nothing and take their time (`patient`)."""
-    code = """
+def run_patiently(*words: str, cwd: Path, trainable: str = "patient") -> subprocess.Popen[str]:
+    """`gtsearch run`, whose members take their time: `patient` ones, or `clocked` ones."""
+    code = f"""
 import runpy, sys
 sys.argv[0] = "gtsearch"
 from gtsearch import tune
-tune.TRAINABLE = "cluster_kit:patient"
+tune.TRAINABLE = "cluster_kit:{trainable}"
 runpy.run_module("gtsearch", run_name="__main__")
 """
     return subprocess.Popen(
@@ -160,6 +161,9 @@ runpy.run_module("gtsearch", run_name="__main__")
     )
 
 
+PATIENCE_SECONDS = 0.3
+
+
 class PatientTrainable(FormulaTrainable):
     """Trains nothing, and takes its time: a node can die meanwhile. `host` of its
     rows is HOST/GPUs/PID of the worker."""
@@ -167,7 +171,7 @@ class PatientTrainable(FormulaTrainable):
     writes = False
 
     def step(self, seconds: float = STEP_SECONDS) -> Json:
-        time.sleep(0.3)
+        time.sleep(PATIENCE_SECONDS)
         return super().step(seconds)
 
     def _known(self, info: Json) -> Json:
@@ -177,3 +181,19 @@ class PatientTrainable(FormulaTrainable):
 
 def patient(job: Json) -> PatientTrainable:
     return PatientTrainable()
+
+
+def clocked(job: Json) -> CohortTrainable:
+    """Trains as ever, and a little longer. `host` of its rows is HOST/when its job began/when the row was made."""
+    trainable, began = trainable_for(job), time.time()
+    known, begin = trainable._known, trainable._begin
+
+    def dated(info: Json) -> Json:
+        return known(info) | {"host": f"{platform.node()}/{began}/{time.time()}"}
+
+    def patiently(rows: list[Json]) -> Any:
+        time.sleep(PATIENCE_SECONDS)
+        return begin(rows)
+
+    trainable._known, trainable._begin = dated, patiently
+    return trainable

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pandas as pd
 import pytest
@@ -23,10 +26,11 @@ from experiment_kit import end, gtsearch, settled, tiny, wait_for_members
 from ray.scripts import scripts as ray_commands
 
 import gtsearch as package
-from gtsearch import cli
+from gtsearch import cli, nodes, resources, tune
 from gtsearch import survey as surveys
-from gtsearch.errors import ResourcesError
-from gtsearch.survey import survey
+from gtsearch.errors import BrokenOff, ResourcesError
+from gtsearch.spec import load_spec
+from gtsearch.survey import Node, Survey, survey
 
 needs_namespaces = pytest.mark.skipif(not can_pretend(), reason="this user may not give a process mounts of its own")
 LONG = "report={seeds: 60, at_least: 2, weak_tries: 3}"  # enough members for a node to die among them
@@ -129,20 +133,62 @@ def test_a_machine_that_is_no_node_is_told_how_to_become_one(one: Cluster) -> No
 # -- which nodes may train ---------------------------------------------------------------------------------
 
 
+def test_workers_are_counted_node_by_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed = Survey("head:6379", (Node("a", "a/10.0.0.1", 3.0, 0.0), Node("b", "b/10.0.0.2", 8.0, 2.0)))
+    monkeypatch.setattr(resources, "survey", lambda address: mixed)
+
+    def asked(workers: int | None = None, **given: object) -> resources.Resources:
+        settings = [f"resources.{key}={value}" for key, value in given.items()]
+        return resources.resources_for(load_spec("smoke", settings), workers, "head:6379")
+
+    assert asked(gpus_per_trial=0, cpus_per_trial=2).workers == 1 + 4
+    assert asked(gpus_per_trial=0.5).workers == 4
+    assert asked(gpus_per_trial="auto").gpus_per_trial == 1
+    assert asked(64, gpus_per_trial=0).workers == 64
+    with pytest.raises(ResourcesError, match=r"needs 1 CPUs and 3 GPUs on one node.*a/10\.0\.0\.1 \(3 CPUs\), b/"):
+        asked(gpus_per_trial=3)
+
+
+def test_a_node_with_other_packages_is_named_with_its_own_and_ours(tmp_path: Path) -> None:
+    here, ours = nodes._versions(), re.escape(version("torch"))
+    told = {"error": None, "sees": True, "versions": here | {"torch": "1.0", "ray": None}}
+    why = nodes._why_unfit(told, tmp_path / "written", "nonce")
+    with pytest.raises(ResourcesError, match=rf"far has torch 1\.0, ray missing; .*torch {ours}"):
+        nodes._refuse(tmp_path, {"near": None, "far": why})
+    (tmp_path / "spec.yaml").write_text("name: x")
+    with pytest.raises(BrokenOff, match=rf"a node that joined, \S+, has torch {ours} for 1\.0"):
+        nodes._refuse_here(str(tmp_path), nodes._digest(tmp_path), tuple((here | {"torch": "1.0"}).items()))
+
+
 @pytest.mark.slow
 @needs_namespaces
-def test_another_node_gives_the_rows_of_this_machine(tmp_path: Path) -> None:
-    """The search is on a head that trains nothing, so that every member is trained elsewhere."""
-    with cluster("--num-cpus=0", "--num-gpus=0") as pair:
-        pair.add("--num-cpus=2", name="second")
-        on_two = gtsearch("run", *tiny(), "--address", pair.address, "--out", "two", cwd=tmp_path)
+def test_two_nodes_train_at_once_and_give_the_rows_of_one(tmp_path: Path) -> None:
+    with cluster("--num-cpus=1") as pair:
+        pair.add("--num-cpus=1", name="second")
+        on_two = run_patiently(*tiny(), "--address", pair.address, "--out", "two", cwd=tmp_path, trainable="clocked")
         alone = gtsearch("run", *tiny(), "--workers", "2", "--out", "one", cwd=tmp_path)
         for process in (on_two, alone):
             _, err = process.communicate(timeout=250)
             assert process.returncode == 0, err
     two, single = (pd.read_parquet(tmp_path / name / "trials.parquet") for name in ("two", "one"))
-    assert set(two["host"].dropna()) == {"second"}
-    pd.testing.assert_frame_equal(settled(two), settled(single))
+    # A cancelled member that never began has no threads, which makes them floats.
+    pd.testing.assert_frame_equal(settled(two), settled(single), check_dtype=False)
+    either, both = seconds_of_training(two["host"].dropna(), {"second", socket.gethostname()})
+    assert both > either / 3, f"of {either:.1f} s in which members were trained, both nodes trained for {both:.1f}"
+
+
+def seconds_of_training(hosts: Iterable[str], nodes: set[str]) -> tuple[float, float]:
+    """Of rows of `clocked`: seconds in which at least one of two nodes trained, and in which both did."""
+    jobs = {(host, float(began), float(ended)) for host, began, ended in (text.split("/") for text in hosts)}
+    assert {host for host, _, _ in jobs} == nodes
+    changes = sorted([(began, 1, host) for host, began, _ in jobs] + [(ended, -1, host) for host, _, ended in jobs])
+    either, both, before, at_work = 0.0, 0.0, 0.0, Counter[str]()
+    for at, change, host in changes:
+        busy = sum(n > 0 for n in at_work.values())
+        either, both = either + (busy > 0) * (at - before), both + (busy > 1) * (at - before)
+        at_work[host] += change
+        before = at
+    return either, both
 
 
 @pytest.mark.slow
@@ -174,6 +220,40 @@ def test_a_node_without_gtsearch_is_named(one: Cluster, tmp_path: Path) -> None:
 
 
 # -- a cluster that changes --------------------------------------------------------------------------------
+
+
+def test_there_are_no_more_workers_than_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = [Node("a", "a/10.0.0.1", 2.0, 0.0)]
+    monkeypatch.setattr(nodes, "_that_may_train", lambda asked: alive)
+    monkeypatch.setattr(nodes, "ROOM_SECONDS", -1.0)
+    room = nodes.Room(resources.Resources(workers=3, cpus_per_trial=1.0, gpus_per_trial=0.0))
+    assert room.workers() == (2, False)
+    alive.append(Node("b", "b/10.0.0.2", 1.0, 0.0))
+    assert room.workers() == (3, False)
+    alive.append(Node("c", "c/10.0.0.3", 1.0, 0.0))
+    assert room.workers() == (3, True)
+    alive.clear()
+    assert room.workers() == (1, False)
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A trial of Tune's, as far as is asked of it."""
+
+    trial_id: str
+    status: str = "PENDING"
+
+
+def test_a_worker_on_its_way_is_left_to_its_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = Waiting("first"), Waiting("second")
+    desk = tune._Desk(cast(Any, None), workers=2, hang_seconds=10.0, trials={"first": "job-1", "second": "job-2"})
+    monkeypatch.setitem(tune._desks, "test", desk)
+    manager = SimpleNamespace(live_actors=["busy", "starting"])
+    asked = {"get_live_trials": lambda: [second, first], "_trial_to_actor": {first: "starting", second: "unplaced"}}
+    tunes = SimpleNamespace(_tune_controller=SimpleNamespace(_actor_manager=manager, **asked))
+    assert tune._Starts("test").choose_trial_to_run(tunes) is second
+    desk.unplaced["first"] = time.monotonic() - 11  # its start hangs
+    assert tune._Starts("test").choose_trial_to_run(tunes) is first
 
 
 @pytest.mark.slow
@@ -230,10 +310,14 @@ def test_a_head_that_dies_ends_the_run_with_the_way_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_stopped_leaves_nothing_on_the_cluster(one: Cluster, tmp_path: Path, number: int) -> None:
-    process = run_patiently(*tiny(LONG), "--address", one.address, "--out", "run", cwd=tmp_path)
-    wait_for_members(tmp_path / "run", 5, process)
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGKILL, 2)])
+def test_a_run_that_is_stopped_leaves_nothing_on_the_cluster(
+    one: Cluster, tmp_path: Path, number: int, workers: int
+) -> None:
+    words = [*tiny(LONG), "--workers", str(workers), "--address", one.address, "--out", "run"]
+    process = run_patiently(*words, cwd=tmp_path)
+    wait_for_members(tmp_path / "run", 20, process)
+    assert len(workers_of(tmp_path / "run")) == workers, "not as many workers as were asked for"
     code, _, _ = end(process, number)
     assert code == (130 if number == signal.SIGINT else -signal.SIGKILL)
     wait_until(lambda: remains(one.address) == {"actors": 0, "groups": 0, "CPUs": 0}, "something is left", 60)
@@ -248,20 +332,23 @@ def test_a_run_that_is_stopped_leaves_nothing_on_the_cluster(one: Cluster, tmp_p
 def test_fractions_and_types_of_gpus_in_one_search(tmp_path: Path) -> None:
     """The GPUs are pretended, so that members train nothing: what is shown is where they were, and what rows say."""
     with cluster("--num-cpus=0", "--num-gpus=0") as mixed:
-        mixed.add("--num-cpus=4", "--num-gpus=2", '--resources={"accelerator_type:A100": 1}', name="two")
-        mixed.add("--num-cpus=4", "--num-gpus=1", "--labels=ray.io/accelerator-type=H100", name="one")
-        many = ["weak.model.d_embed=[2, 4, 6, 8]", "weak.model.width=[8, 16, 24]"]  # enough jobs at once
-        words = [*tiny("resources.gpus_per_trial=0.5", *many), "--address", mixed.address, "--out", "run"]
+        mixed.add("--num-cpus=2", "--num-gpus=2", '--resources={"accelerator_type:A100": 1}', name="two")
+        mixed.add("--num-cpus=2", "--num-gpus=1", "--labels=ray.io/accelerator-type=H100", name="one")
+        half = ["resources.gpus_per_trial=0.5", "resources.cpus_per_trial=0.5"]
+        words = [*tiny(*half, LONG), "--address", mixed.address, "--out", "run"]
         process = run_patiently(*words, cwd=tmp_path)
-        out, err = process.communicate(timeout=400)
-        assert process.returncode in (0, 1), err
+        wait_until(lambda: len(workers_of(tmp_path / "run")) == 6, "not all six workers train", 150)
+        code, out, err = end(process, signal.SIGINT)
+    assert code == 130, err
     assert "6 workers · cuda" in out
-    rows = [row for row in members(tmp_path / "run") if row["host"]]
-    places = {tuple(str(row["host"]).split("/")) for row in rows}
-    assert {(host, gpu) for host, gpu, _ in places} <= {("two", "0"), ("two", "1"), ("one", "0")}
-    assert {(str(row["host"]).split("/")[0], row["device"]) for row in rows} == {("two", "A100"), ("one", "H100")}
-    shared = [gpu for gpu in {place[:2] for place in places} if sum(place[:2] == gpu for place in places) >= 2]
-    assert shared, f"no GPU was shared by two workers: {os.linesep.join(map(str, sorted(places)))}"
+    seen = Counter(worker[:3] for worker in workers_of(tmp_path / "run"))
+    assert seen == {("two", "A100", "0"): 2, ("two", "A100", "1"): 2, ("one", "H100", "0"): 2}
+
+
+def workers_of(folder: Path) -> set[tuple[str, ...]]:
+    """Who trained members: host, `device` of the row, GPU, PID."""
+    rows = [row for row in members(folder) if row["host"]]
+    return {(host, str(row["device"]), *rest) for row in rows for host, *rest in [str(row["host"]).split("/")]}
 
 
 # -- docs/cluster.md ---------------------------------------------------------------------------------------

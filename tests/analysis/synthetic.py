@@ -547,6 +547,7 @@ def _method(trials: pd.DataFrame, method: str, story: Story) -> dict[str, Any]:
         "configs": 8,
         "config": {"lr": 0.005, "weight_decay": 3.0, "init_scale": 0.3},
         "stayed": reached,
+        "run_ids": report["run_id"].tolist(),
     }
     for unit in ("epochs", "seconds", "flops"):
         times, there = stats.times_to_goal(report, unit)
