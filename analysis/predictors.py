@@ -383,7 +383,7 @@ def _sooner(rows: pd.DataFrame) -> Flags:
 
 
 def _weak_runs(rows: pd.DataFrame) -> npt.NDArray[np.intp]:
-    return pd.factorize(rows["weak_run_id"].astype("string"))[0]
+    return pd.factorize(rows["weak_run_id"].astype("string"), sort=True)[0]
 
 
 def _drawn(weak_run: npt.NDArray[np.intp]) -> Floats:

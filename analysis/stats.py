@@ -2,7 +2,8 @@
 
 Hides scipy's censored distributions and the resampling. Never averages survivors: a run that did not reach its goal
 stays in the sample, as censored. Unknown is None (in an array NaN), never 0 and never the budget. Every random number
-comes from a seed that is passed in. What pays is decided in `payoff`.
+comes from a seed that is passed in, and no answer depends on the order of what is given: members come in as workers end
+them. What pays is decided in `payoff`.
 """
 
 from __future__ import annotations
@@ -280,8 +281,9 @@ def km_median_interval(
     n = len(when)
     if n < 2:
         return None, None
+    order = np.lexsort((there, when))
     draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
-    return _percentiles(km_medians(when, there, draws), confidence)
+    return _percentiles(km_medians(when[order], there[order], draws), confidence)
 
 
 def km_medians(times: npt.ArrayLike, reached: npt.ArrayLike, draws: npt.NDArray[np.int64]) -> list[float | None]:
@@ -322,6 +324,7 @@ def bootstrap_interval(
     n = len(sample)
     if n < 2:
         return None, None
+    sample = sample[np.lexsort(sample.reshape(n, -1).T)]
     draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
     return _percentiles([statistic(sample[draw]) for draw in draws], confidence)
 
@@ -344,7 +347,7 @@ def cluster_interval(
     and Student's t with clusters - 1 degrees of freedom (the expanded percentile interval of Hesterberg 2015).
     (None, None) for fewer than two clusters.
     """
-    values = [np.asarray(cluster, dtype=np.float64) for cluster in clusters]
+    values = sorted((np.asarray(cluster, dtype=np.float64) for cluster in clusters), key=_by_content)
     n = len(values)
     if n < 2:
         return None, None
@@ -352,6 +355,10 @@ def cluster_interval(
     expanded = 1.0 - 2.0 * float(stats.norm.sf(math.sqrt(n / (n - 1)) * t))
     draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
     return _percentiles([statistic(np.concatenate([values[i] for i in draw])) for draw in draws], expanded)
+
+
+def _by_content(cluster: Floats) -> list[Any]:
+    return sorted(cluster.tolist())
 
 
 def expected_best(values: npt.ArrayLike, miss: float) -> Floats:
@@ -386,7 +393,7 @@ def expected_best_band(
 
     NaN for fewer than two configs. Towards n = all the band only tells of the best that were seen.
     """
-    numbers = np.asarray(values, dtype=np.float64)
+    numbers = np.sort(np.asarray(values, dtype=np.float64))
     n = len(numbers)
     if n < 2:
         return np.full(n, math.nan), np.full(n, math.nan)
@@ -431,7 +438,7 @@ def log_slope(points: Sequence[tuple[float, npt.ArrayLike]], seed: int = 0) -> t
         interval: at 95 %; (None, None) without a slope, or where no x has two members.
     """
     x = np.array([at for at, _ in points], dtype=np.float64)
-    values = [np.asarray(own, dtype=np.float64) for _, own in points]
+    values = [np.sort(np.asarray(own, dtype=np.float64)) for _, own in points]
     numbers = np.concatenate([x, *values]) if points else x
     if len(set(x.tolist())) < 3 or not all(map(len, values)) or not (np.isfinite(numbers) & (numbers > 0)).all():
         return None, (None, None)

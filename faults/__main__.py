@@ -79,6 +79,7 @@ def _undisturbed(world: World, place: Path) -> World:
             )
         last, summary = ((case.folder / name).stat().st_mtime for name in (LOG, results.SUMMARY))
         whole = running.ended_seconds or time.monotonic() - running.began
+        counted = _counted(case.folder)
         rows, _ = results.read_log(case.folder / LOG)
         reference = place / world.name
         shutil.copytree(case.folder, reference)
@@ -86,13 +87,19 @@ def _undisturbed(world: World, place: Path) -> World:
             world,
             reference=reference,
             exit_code=code,
-            purposes=tuple(row["purpose"] for row in rows),
+            purposes=tuple(row["purpose"] for row in rows if row["run_id"] in counted),
             first_seconds=first,
             tables_seconds=max(0.5, summary - last),
             report_seconds=max(1.0, whole - (summary - time.time() + time.monotonic() - running.began)),
         )
     finally:
         case.close()
+
+
+def _counted(folder: Path) -> set[str]:
+    """The members that counted for something."""
+    trials = results.read_table(folder, "trials")
+    return set(trials.loc[trials["status"] != "cancelled", "run_id"])
 
 
 # -- one chain ------------------------------------------------------------------------------------------------
@@ -158,6 +165,9 @@ def overhead(world: World, repeats: int) -> list[dict[str, float]]:
     """Of a resume with one member missing: seconds to it from the start of the process, beside those that a bare Ray
     takes to answer from one actor that has loaded torch, turn by turn."""
     measured = []
+    rows, _ = results.read_log(world.reference / LOG)
+    counted = _counted(world.reference)
+    last = max(i for i, row in enumerate(rows) if row["run_id"] in counted)
     for i in range(repeats):
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="gtf-", dir="/tmp") as home:
@@ -169,9 +179,9 @@ def overhead(world: World, repeats: int) -> list[dict[str, float]]:
         bare = time.monotonic() - began
         case = Case(world, i, "resume")
         try:
-            scenarios.halfway(case, len(world.purposes) - 1)
+            scenarios.halfway(case, last)
             running = case.start()
-            case.wait(lambda case=case: case.lines() >= len(world.purposes))  # type: ignore[misc]
+            case.wait(lambda case=case: case.lines() > last)  # type: ignore[misc]
             measured.append({"resume_seconds": time.monotonic() - running.began, "ray_seconds": bare})
             running.process.wait()
         finally:

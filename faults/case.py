@@ -37,7 +37,6 @@ DONE = (0, 1)
 _LOOK_SECONDS = 0.02
 _FAMILY_SECONDS = 0.7  # between two looks at who descends from whom, which takes a while
 _DISK_MB = 24
-_TORCHS = "torchinductor_"  # a folder that torch makes in the temporary one as it is loaded, and leaves empty
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class World:
         faults: injections that belong to the world: they strike in the undisturbed run, too.
         reference: the folder of the undisturbed run.
         exit_code: of it.
-        purposes: of the lines of its members.log, in order.
+        purposes: of the lines of its members.log, in order, but for those that counted for nothing.
         first_seconds, tables_seconds, whole_seconds: from the start to the first line, from the last line to
             summary.json, and to the end.
     """
@@ -371,19 +370,10 @@ class Case:
                 process.kill()
 
     def strangers(self) -> list[str]:
-        """What lies outside the run folder, beside Ray's token."""
-        allowed = {self.home / ".ray", self.home / ".ray" / "auth_token"}
-        kept = {self.disk} if self.disk else set()
-        found = []
-        for top in (self.home, self.temporary, self.work):
-            for path in sorted(top.rglob("*")):
-                if path in allowed or path in kept or path == self.folder or self.folder in path.parents:
-                    continue
-                if path.name.startswith(_TORCHS):
-                    continue
-                if path.parent in (self.home, self.temporary, self.work) or path.parent in allowed:
-                    found.append(str(path.relative_to(self.place)))
-        return found
+        """What lies outside the run folder."""
+        own = (self.home, self.temporary, self.work, *([self.disk] if self.disk else []))
+        found = {path for top in own for path in top.iterdir()} - {*own, self.folder}
+        return [str(path.relative_to(self.place)) for path in sorted(found)]
 
     def inside(self) -> list[str]:
         """What lies in the run folder and should not: files that are not whole, locks."""

@@ -29,6 +29,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, tzinfo
 from types import ModuleType
 from typing import Any
 
@@ -148,26 +149,27 @@ def watch_writes() -> None:
 
 
 def bend_clock() -> None:
-    """Lets the clocks that tell the time of day jump; those that only count are left alone."""
+    """Lets the clocks by which this process tells the time of day jump; those that only count are left alone."""
     told = [injection for injection in injections() if injection["do"] == "clock"]
     if not told:
         return
-    import datetime
-
-    began = time.monotonic()
-    true_time, true_ns = time.time, time.time_ns
+    began, true_time, true_ns = time.monotonic(), time.time, time.time_ns
 
     def off() -> int:
         return sum(i["seconds"] for i in told if time.monotonic() - began >= i["after"])
 
-    class Bent(datetime.datetime):
+    class Bent(datetime):
         @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> Bent:
+        def now(cls, tz: tzinfo | None = None) -> Bent:
             return cls.fromtimestamp(true_time() + off(), tz)
+
+    def in_module(module: ModuleType) -> None:
+        module.datetime = Bent  # type: ignore[attr-defined]
 
     time.time = lambda: true_time() + off()
     time.time_ns = lambda: true_ns() + off() * 10**9
-    datetime.datetime = Bent  # type: ignore[misc]
+    for name in ("gtsearch.experiment", "gtsearch.journal"):  # pandas' own C code lives with no other datetime
+        after_import(name, in_module)
 
 
 # -- members --------------------------------------------------------------------------------------------------

@@ -14,9 +14,11 @@ import logging
 import math
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -276,4 +278,8 @@ def _leave(path: Path) -> None:
     """Ends Ray's processes, then forgets them: in this order Ray asks nobody and waits for nobody."""
     ray_worker._worker_logs_enabled = False
     reaper.end_processes(path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     ray.shutdown()
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():  # Ray gives SIGTERM back to the system, and Python does not know
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -113,8 +113,9 @@ def test_of_a_sweep_each_variation_is_a_line_and_the_slope_follows(tmp_path: Pat
     ]
     results.write_tables(made.folder, members, 1.0)
     summary = made.summary
-    for part in summary["variations"].values():
-        part["summary"]["methods"] = {"scratch": summary["methods"]["scratch"]}
+    for name, part in summary["variations"].items():
+        own = {"run_ids": [member["run_id"] for member in members if member["variation"] == name]}
+        part["summary"]["methods"] = {"scratch": summary["methods"]["scratch"] | own}
     results.write_json(made.folder / results.SUMMARY, summary)
     (row,) = rows(write_reproduction([made.folder], [entry("fig6a-cpu", "Fig. 5", measure=["probe:norm"])]))
     counts, base, small, middle, slope = row[5].split("<br>")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from random import Random
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -296,3 +297,37 @@ def test_the_band_of_the_expected_best() -> None:
     again = stats.expected_best_band(values, miss=99.0, seed=4)
     assert np.array_equal(low, again[0]) and np.array_equal(high, again[1])
     assert np.isnan(stats.expected_best_band([3.0], miss=99.0)).all()
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.booleans(), st.integers(0, 3)), min_size=2, max_size=8),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=20)
+def test_no_answer_depends_on_the_order_in_which_members_came_in(
+    members: list[tuple[int, bool, int]], random: Random
+) -> None:
+    """Workers end them in another order every time, and a resumed run must say what an undisturbed one says."""
+
+    def answers(these: list[tuple[int, bool, int]]) -> list[object]:
+        times, reached = [float(t) for t, _, _ in these], [r for _, r, _ in these]
+        clusters: dict[int, list[float]] = {}
+        for time, _, cluster in these:
+            clusters.setdefault(cluster, []).append(time)
+        pairs = np.array([times, reached], dtype=np.float64).T
+
+        def mean(sample: np.ndarray) -> float:
+            return float(np.mean(sample))
+
+        low, high = stats.expected_best_band(times, 9.0, resamples=50)
+        return [
+            stats.km_median_interval(times, reached, resamples=50),
+            stats.bootstrap_interval(times, mean, resamples=50),
+            stats.bootstrap_interval(pairs, lambda sample: mean(sample[:, 0] * (1.0 + sample[:, 1])), resamples=50),
+            stats.cluster_interval(list(clusters.values()), lambda s: round(mean(s), 9), resamples=50),
+            stats.log_slope([(x, times) for x in (1.0, 2.0, 3.0)]),
+            np.array([low, high]).round(9).tolist(),
+        ]
+
+    shuffled = random.sample(members, len(members))
+    assert answers(members) == answers(shuffled)
