@@ -585,9 +585,10 @@ def _left_off(folder: Path, conductor: Conductor) -> Run:
 
 def _drawn(folder: Path) -> Path:
     """Makes the report of a run that is not finished."""
+    from gtsearch import salvage
     from gtsearch.analysis.report import write_report
 
-    return write_report(look(folder))
+    return write_report(salvage.look(folder, is_ours=True))
 
 
 def _way_on(folder: Path) -> str:

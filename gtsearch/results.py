@@ -238,7 +238,6 @@ class MembersLog:
             raise ResultsError(f"cannot write {path}: {error.strerror}") from None
         try:
             self._lock()
-            _OURS.add(_identity(self._file.fileno()))
             self.torn = self._cut_off()
         except BaseException:
             self._file.close()
@@ -278,9 +277,7 @@ class MembersLog:
             raise BrokenOff(f"cannot write {self.path}: {error.strerror}") from None
 
     def close(self) -> None:
-        if not self._file.closed:
-            _OURS.discard(_identity(self._file.fileno()))
-            self._file.close()
+        self._file.close()
 
     def __enter__(self) -> MembersLog:
         return self
@@ -341,22 +338,11 @@ def read_whole_lines(path: Path) -> tuple[list[dict[str, Any]], list[int], bool]
     return rows, damaged, torn
 
 
-_OURS: set[tuple[int, int]] = set()
-"""The logs that this process has open for appending."""
-
-
-def _identity(descriptor: int) -> tuple[int, int]:
-    found = os.fstat(descriptor)
-    return found.st_dev, found.st_ino
-
-
 def is_being_written(path: Path) -> bool:
-    """Whether another process has the log at `path` open for appending."""
+    """Whether a process has the log at `path` open for appending."""
     if not path.exists():
         return False
     with path.open("rb") as file:
-        if _identity(file.fileno()) in _OURS:
-            return False
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -31,11 +31,14 @@ _AGAIN = f"made again from {LOG}"
 _TORN = f"{LOG}: its last line is torn and left out"
 
 
-def look(folder: str | Path) -> Results:
+def look(folder: str | Path, is_ours: bool = False) -> Results:
     """Reads a run folder, whatever its state. A finished run that is whole is read as by `load_results`.
 
     Of any other, whatever can be shown: files that are whole are read, the rest is made again from members.log.
     `notes` of what comes back says, a line each, what is missing and what was made again.
+
+    Args:
+        is_ours: whether it is the caller who has the log open, and writes it no more.
 
     Raises:
         ResultsError: not a run folder, or nothing in it can be shown; the message says why.
@@ -47,7 +50,7 @@ def look(folder: str | Path) -> Results:
     except ResultsError:
         if not (folder / SPEC).is_file():
             raise
-    return _put_together(folder)
+    return _put_together(folder, not is_ours and results.is_being_written(folder / LOG))
 
 
 def whole(folder: str | Path) -> Results:
@@ -64,10 +67,10 @@ def whole(folder: str | Path) -> Results:
         raise ResultsError(f"{refusal}; `gtsearch report {folder}` shows what there is") from None
 
 
-def _put_together(folder: Path) -> Results:
+def _put_together(folder: Path, goes_on: bool) -> Results:
     notes: list[str] = []
     environment = _environment(folder, notes)
-    rows = _members(folder, notes)
+    rows = _members(folder, notes, goes_on)
     spec, spec_text = _experiment(folder, environment, notes)
     summary = _summary(folder, notes)
     unfinished = not (folder / SUMMARY).exists()
@@ -89,7 +92,7 @@ def _put_together(folder: Path) -> Results:
         assert spec is not None
         summary = told if told is not None else _unanswered(spec, trials, notes)
         if unfinished:
-            notes.insert(0, _how_far(folder, len(trials), bool(summary["complete"]), can_resume))
+            notes.insert(0, _how_far(folder, len(trials), bool(summary["complete"]), can_resume, goes_on))
     ledger, pricing = _ledger(folder, trials, unfinished, notes), _pricing(folder, notes)
     read = Results(
         folder=folder,
@@ -130,7 +133,7 @@ def _surroundings(trials: pd.DataFrame) -> Json:
     }
 
 
-def _members(folder: Path, notes: list[str]) -> list[Json]:
+def _members(folder: Path, notes: list[str], goes_on: bool) -> list[Json]:
     """The members of the log that are whole."""
     try:
         rows, damaged, torn = results.read_whole_lines(folder / LOG)
@@ -140,7 +143,7 @@ def _members(folder: Path, notes: list[str]) -> list[Json]:
     if damaged:
         named = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
         notes.append(f"{LOG}: {_lines(len(damaged))} damaged and left out ({named})")
-    if torn and not results.is_being_written(folder / LOG):
+    if torn and not goes_on:
         notes.append(_TORN)
     kept = _that_fit(results.trials_frame, list(filter(_is_member, rows)))
     if len(kept) < len(rows):
@@ -344,9 +347,9 @@ def _unanswered(spec: Spec, trials: pd.DataFrame, notes: list[str]) -> Json:
     return certificate.summarise(ablation_for(spec), trials)
 
 
-def _how_far(folder: Path, members: int, complete: bool, can_resume: bool) -> str:
+def _how_far(folder: Path, members: int, complete: bool, can_resume: bool, goes_on: bool) -> str:
     """Where a run without a summary stands."""
-    if results.is_being_written(folder / LOG):
+    if goes_on:
         return f"the run is still going on: {members} members are in, and this is what they say so far"
     if complete:
         way = f": `gtsearch resume {folder}` writes it" if can_resume else ""

@@ -291,7 +291,7 @@ def test_a_finding_of_nothing_is_shown(healthy: Path, rerun: Rerun, monkeypatch:
     monkeypatch.setattr(survives, "built_in", lambda: nothing.finding)
     monkeypatch.setattr(survives, "rerun", lambda finding, seconds: nothing)
     examined = Doctor(None, None, None, 1)
-    text = "\n".join(examined.lines())
+    text = " ".join(" ".join(examined.lines()).split())
     assert "none yet" in text and "not one seed of both methods was done" in text and examined.exit_code == 0
 
 
