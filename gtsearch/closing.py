@@ -229,6 +229,8 @@ def _fastest(methods: Json) -> str:
     if len(order) == 1:
         return f"{order[0]} is the only one that takes half its seeds there"
     second = methods[order[1]]
+    if first["flops_to_goal"]["median"] == 0:
+        return f"{order[0]} is at its goal before it is trained: nothing can be faster"
     ratio = second["flops_to_goal"]["median"] / first["flops_to_goal"]["median"]
     if ratio < stats.LEVEL:
         return f"{order[0]} and {order[1]} are level, in FLOPs"
@@ -263,8 +265,11 @@ def _time(method: Json, goal: str) -> str:
 
 
 def _speedup(speedup: Json) -> str:
+    if speedup["target"]["value"] == 0 and not speedup["target"]["lower_bound"]:
+        return "scratch is at its goal before it is trained: nothing can be faster"
     ends = {"target": "scratch", "with_weak": "with the weak model", "with_search": "with every search"}
-    known = {end: speedup[key] for key, end in ends.items() if speedup[key]["value"] is not None}
+    # Of a scratch that gave out before its first epoch, "at least 0 times" says nothing.
+    known = {end: speedup[key] for key, end in ends.items() if speedup[key]["value"]}
     compared = [_compared(end, ratio["value"], ratio["lower_bound"]) for end, ratio in known.items()]
     return f"transfer is {' · '.join(compared)}, in FLOPs" if compared else ""
 

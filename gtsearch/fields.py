@@ -43,6 +43,8 @@ LOOKS = 100
 that the threshold does not move with the length of a run."""
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
+Repeats = Annotated[int, Field(ge=1, le=10**4)]
+"""How often something is tried: seeds, configs, candidates."""
 Accuracy = Annotated[float, Field(gt=0, lt=1)]
 Start = dict[str, float]
 

@@ -10,7 +10,7 @@ from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Phase, cleared
 from gtsearch.search.policy import Job, Policy
 from gtsearch.search.proposals import budget
-from gtsearch.spec import BASE, TradeoffSpec
+from gtsearch.spec import BASE
 
 PHASES = {
     Phase.SCRATCH: "scratch reference",
@@ -179,7 +179,7 @@ def _forecast(policy: Policy) -> tuple[list[str], float]:
         first, last = order[0], order[-1]
         members["weak search"] = ladder.total * len(order)
         if spec.tradeoff is not None:
-            members["trade-off"] = _of_tradeoff(spec.tradeoff)
+            members["trade-off"] = spec.tradeoff.members
         epochs = weak.budget.max_epochs
         weak_cost = sum(ladder.total * policy.estimate_epochs_seconds(a, epochs) for a in order)
         threshold = spec.weak_threshold
@@ -206,15 +206,6 @@ def _forecast(policy: Policy) -> tuple[list[str], float]:
         + f"{target_cost:,.0f} on the target if nothing ends early",
     ]
     return lines, weak_cost + target_cost
-
-
-def _of_tradeoff(asked: TradeoffSpec) -> int:
-    """How many members a study has before it is refined: weak runs, scratch, and a target each start and seed."""
-    starts = asked.seeds * (len(asked.weak_accuracy) + 1) if "snapshots" in asked.designs else 0
-    starts += asked.seeds * len(asked.doses) if "dose" in asked.designs else 0
-    ends = asked.endpoints.architectures * asked.endpoints.weight_decays if "endpoints" in asked.designs else 0
-    retuned = asked.retune * len(asked.weak_accuracy)
-    return (starts + ends + asked.seeds) * asked.target_seeds + asked.seeds + ends + retuned
 
 
 def _many(count: int, word: str) -> str:

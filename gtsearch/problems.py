@@ -62,8 +62,8 @@ def explain(error: ValidationError) -> list[Problem]:
 
 
 def one_line(text: str) -> str:
-    """`text` without line breaks, and without what a terminal cannot print."""
-    return " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
+    """`text` without line breaks; what a terminal cannot print, or would be turned round by, is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
 
 
 def show(value: Any) -> str:
@@ -93,7 +93,7 @@ _RULES = {
     "greater_than": "must be above {gt:g}",
     "greater_than_equal": "must be {ge:g} or more",
     "less_than": "must be below {lt:g}",
-    "less_than_equal": "must be {le:g} or less",
+    "less_than_equal": "must be {le:,.10g} or less",
     "too_short": "must hold at least {min_length}",
 }
 
@@ -118,8 +118,10 @@ def _mend(kind: str, value: Any) -> str:
     """What to do, where the rule alone does not say it."""
     if kind == "less_than" and 2 <= value <= 100:
         return f"; write {value / 100:g} for {value:g} %"
+    if kind == "less_than_equal":
+        return "; lower it"
     if kind in ("int_type", "int_from_float") and isinstance(value, float) and value.is_integer():
-        return f"; write {value:.0f}"
+        return f"; write {int(value)}"
     if kind in ("int_type", "float_type") and isinstance(value, str) and re.fullmatch(r"\s*[-+.\deE]+\s*", value):
         return "; take the quotes away"
     if kind in ("int_type", "float_type") and isinstance(value, list):

@@ -31,6 +31,7 @@ from gtsearch.fields import (
     ModelSpace,
     Part,
     ProbeField,
+    Repeats,
     SizesField,
     Start,
     TargetTune,
@@ -44,13 +45,18 @@ from gtsearch.measures import MEASURES
 from gtsearch.methods.base import Method
 from gtsearch.models.base import Sizes
 from gtsearch.probes.base import Probe
-from gtsearch.problems import Place, Problem, explain, one_line, show, unknown_keys
+from gtsearch.problems import Place, Problem, explain, one_line, refuse, show, unknown_keys
 from gtsearch.sources import CrossTask, Growth, SourceField
 from gtsearch.tasks.base import Task
 
 Search = Literal["tpe", "random", "grid"]
 Design = Literal["snapshots", "endpoints", "dose"]
 _MOST_LEVELS = 100
+_MOST_LISTED = 10_000  # entries of any list
+_MOST_LINKS = 20
+_MOST_MEMBERS = 100_000  # of each part of a search: ten times what one was seen to bear (benchmarks/load.py)
+_MOST_VARIATIONS = 1000
+_MOST_VARIED_ARCHITECTURES = 100_000  # of all variations
 BASE = "base"
 """What the experiment itself is called among its variations."""
 _VARIED = ("task", "weak", "target", "report", "tradeoff")
@@ -75,6 +81,12 @@ def _not_for_a_grid(search: str, space: Mapping[str, Domain]) -> Iterator[Proble
     if search == "grid" and ranges:
         rule = f"a grid needs lists or numbers, and these are ranges: {', '.join(ranges)}"
         yield Problem(("search",), f"{rule}; give tune.{ranges[0]} a list, or search by tpe or random")
+
+
+def _configs(search: str, space: Mapping[str, Domain], budget: int) -> int:
+    """How many configs there will be: those of the budget, or the points of the grid."""
+    lists = [domain.options for domain in space.values() if isinstance(domain, domains.Choice)]
+    return math.prod(map(len, lists)) if search == "grid" else budget
 
 
 def _grid_with_starts(search: str, starts: Any) -> Iterator[Problem]:
@@ -120,15 +132,15 @@ class About(Part):
 class WeakBudget(Part):
     """How many configs an architecture gets, and how long a member trains at most."""
 
-    configs_per_architecture: Count = 8
+    configs_per_architecture: Repeats = 8
     max_epochs: Count = 1000
 
 
 class Gate(Part):
     """A config passes when `at_least` of `seeds` gate seeds clear."""
 
-    seeds: Count = 5
-    at_least: Count = 4
+    seeds: Repeats = 5
+    at_least: Repeats = 4
 
     def problems(self) -> Iterator[Problem]:
         yield from _more_than_given("at_least", self.at_least, "seeds", self.seeds)
@@ -142,10 +154,10 @@ class Judge(Part):
     """
 
     by: Literal["target", "none"] = "target"
-    configs: Count = 3
-    weak_seeds: Count = 3
-    at_least: Count = 2
-    candidates_per_architecture: Count = 2
+    configs: Repeats = 3
+    weak_seeds: Repeats = 3
+    at_least: Repeats = 2
+    candidates_per_architecture: Repeats = 2
     later_snapshot: bool = True
 
     def problems(self) -> Iterator[Problem]:
@@ -216,15 +228,15 @@ class WeakSpec(Part):
 class TargetBudget(Part):
     """How many configs each method gets, and how long a member trains at most."""
 
-    configs: Count = 8
+    configs: Repeats = 8
     max_epochs: Count
 
 
 class TargetGate(Part):
     """A method's best `configs` configs run again on `seeds` gate seeds before one is chosen."""
 
-    configs: Count = 2
-    seeds: Count = 2
+    configs: Repeats = 2
+    seeds: Repeats = 2
 
 
 def _filled_in(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -337,9 +349,9 @@ class TargetSpec(Part):
 class ReportSpec(Part):
     """Fresh seeds for what is claimed: `at_least` of `seeds` pipelines, each with at most `weak_tries` weak seeds."""
 
-    seeds: Count = 10
-    at_least: Count = 7
-    weak_tries: Count = 5
+    seeds: Repeats = 10
+    at_least: Repeats = 7
+    weak_tries: Repeats = 5
 
     def problems(self) -> Iterator[Problem]:
         yield from _more_than_given("at_least", self.at_least, "seeds", self.seeds)
@@ -349,8 +361,8 @@ class EndpointsSpec(Part):
     """Weak models for the design `endpoints`: so many architectures of `weak.model`, spread from the cheapest to the
     dearest, each at so many weight decays, spread over the domain of `weak.tune.weight_decay`."""
 
-    architectures: Count = 6
-    weight_decays: Count = 3
+    architectures: Repeats = 6
+    weight_decays: Repeats = 3
 
 
 class TradeoffSpec(Part):
@@ -373,8 +385,8 @@ class TradeoffSpec(Part):
     designs: list[Design] = Field(default=["snapshots"])
     weak_accuracy: list[Accuracy]
     refine: Annotated[float, Field(gt=0, lt=1)] | None = 0.05
-    seeds: Count = 10
-    target_seeds: Count = 1
+    seeds: Repeats = 10
+    target_seeds: Repeats = 1
     retune: Annotated[int, Field(ge=0, le=10**4)] = 0
     endpoints: EndpointsSpec = EndpointsSpec()
     doses: list[Annotated[float, Field(ge=0, le=1)]] = Field(default=[0.0, 0.2, 0.4, 0.6, 0.8])
@@ -389,6 +401,15 @@ class TradeoffSpec(Part):
             levels |= {round(low + (high - low) * i / steps, 6) for i in range(1, steps)}
         return tuple(sorted(levels))
 
+    @property
+    def members(self) -> int:
+        """How many runs the study has before it is refined: weak ones, scratch, and a target each start and seed."""
+        starts = self.seeds * (len(self.weak_accuracy) + 1) if "snapshots" in self.designs else 0
+        starts += self.seeds * len(self.doses) if "dose" in self.designs else 0
+        ends = self.endpoints.architectures * self.endpoints.weight_decays if "endpoints" in self.designs else 0
+        retuned = self.retune * len(self.weak_accuracy)
+        return (starts + ends + self.seeds) * self.target_seeds + self.seeds + ends + retuned
+
     def problems(self) -> Iterator[Problem]:
         if not self.weak_accuracy:
             yield Problem(("weak_accuracy",), "the list is empty; give levels, or leave out `tradeoff`")
@@ -399,6 +420,8 @@ class TradeoffSpec(Part):
                 yield Problem(("designs", i), f"the design `{design}` stands twice; take one out")
         for name, values in (("weak_accuracy", self.weak_accuracy), ("doses", self.doses)):
             kind = "levels" if name == "weak_accuracy" else "doses"
+            if len(values) > _MOST_LEVELS:
+                yield Problem((name,), f"holds {len(values)} {kind}, and {_MOST_LEVELS} are the most; take some out")
             for i, (before, after) in enumerate(pairwise(values), start=1):
                 if after <= before:
                     yield Problem((name, i), f"{kind} must rise, not go from {before:g} to {after:g}; sort them")
@@ -448,10 +471,22 @@ class AblateSpec(Part):
                 rule = f"its lists go in step and must be equally long, not {', '.join(map(str, sorted(lengths)))}"
                 yield Problem(("vary", name), f"{rule}; give each as many values")
 
-        if not any(len({len(v) for v in c.values() if isinstance(v, list)} - {0}) > 1 for c in self.vary.values()):
+        if self.count > _MOST_VARIATIONS:
+            rule = f"these make {self.count:,} variations, and {_MOST_VARIATIONS:,} are the most"
+            yield Problem(("vary",), f"{rule}; vary less{' or one_at_a_time' if self.design == 'crossed' else ''}")
+        elif not any(len({len(v) for v in c.values() if isinstance(v, list)} - {0}) > 1 for c in self.vary.values()):
             names = [name for name, _ in self._every()]
             for name in dict.fromkeys(name for name in names if names.count(name) > 1):
                 yield Problem(("vary",), f"two variations are called `{name}`; rename one")
+
+    @property
+    def count(self) -> int:
+        """How many variations there are; none is made for it."""
+        lists = (
+            [len(value) for value in changes.values() if isinstance(value, list)] for changes in self.vary.values()
+        )
+        levels = [max(lengths, default=1) for lengths in lists]
+        return sum(levels) if self.design == "one_at_a_time" else math.prod(levels)
 
     def variations(self) -> dict[str, dict[str, Any]]:
         """Name -> {YAML path: value} of every variation, in order."""
@@ -578,6 +613,7 @@ class Spec(Part):
         for stage, loss, task in (("weak", self.weak_loss, self.weak_task), ("target", self.target_loss, self.task)):
             if (self.weak or stage == "target") and (wrong := misfit(loss, task)):
                 yield Problem((stage, "loss"), f"`{loss}` {wrong}")
+        yield from self._too_much()
         shapes = list(self._sizes_that_do_not_fit())
         yield from shapes
         if not shapes:
@@ -589,6 +625,44 @@ class Spec(Part):
                 yield from (Problem(("probes", i), text) for text in probe.problems(self.task, self.target.model))
         if self.weak is None:
             yield from self._parts_of_a_weak_stage()
+
+    def _too_much(self) -> Iterator[Problem]:
+        """Parts of a search that no driver could hold: counted from the numbers, before anything is made of them."""
+        weak, target = self.weak, self.target
+        asked: list[tuple[Place, str, int]] = []
+        if weak is not None:
+            sizes, configs = (
+                len(self._weak_sizes),
+                _configs(weak.search, weak.tune, weak.budget.configs_per_architecture),
+            )
+            asked.append((("weak",), f"{sizes:,} architectures x {configs:,} configs", sizes * configs))
+            seeds = weak.gate.seeds
+            asked.append((("weak", "gate"), f"{configs:,} configs x {seeds:,} seeds", configs * seeds))
+        if all(name in METHODS for name in target.methods):
+            methods = len(target.methods)
+            spaces = [target.method_space(name) for name in target.methods]
+            configs = max(_configs(target.search, space, target.budget.configs) for space in spaces)
+            asked.append((("target",), f"{methods} methods x {configs:,} configs", methods * configs))
+        configs, seeds = target.gate.configs, target.gate.seeds
+        asked.append((("target", "gate"), f"{configs:,} configs x {seeds:,} seeds", configs * seeds))
+        if self.tradeoff is not None:
+            what = "replicates x levels, doses and endpoints x target seeds"
+            asked.append((("tradeoff",), what, self.tradeoff.members))
+        for place, what, count in asked:
+            if count > _MOST_MEMBERS:
+                rule = f"{what} make {count:,} runs, and {_MOST_MEMBERS:,} are the most of one part of a search"
+                yield Problem(place, f"{rule}; lower one of them")
+        if isinstance(target.embedding_from, Growth) and len(target.embedding_from.chain) > _MOST_LINKS:
+            rule = f"has {len(target.embedding_from.chain)} links, and {_MOST_LINKS} are the most"
+            yield Problem(("target", "embedding_from", "chain"), f"{rule}; take some out")
+        if len(self.probes) > _MOST_LEVELS:
+            rule = f"are {len(self.probes)}, and {_MOST_LEVELS} are the most"
+            yield Problem(("probes",), f"{rule}; take some out")
+        varied = (1 + self.ablate.count if self.ablate else 1) * len(self._weak_sizes)
+        if self.ablate and varied > _MOST_VARIED_ARCHITECTURES:
+            rule = f"{self.ablate.count:,} variations of {len(self._weak_sizes):,} weak architectures each are too many"
+            most = f"{_MOST_VARIED_ARCHITECTURES:,} architectures are the most of all variations"
+            yield Problem(("ablate", "vary"), f"{rule}: {most}; vary less, or give weak.model fewer sizes")
 
     def _accuracies_at_chance(self) -> Iterator[Problem]:
         levels = self.tradeoff.weak_accuracy if self.tradeoff else []
@@ -671,11 +745,21 @@ def parse_spec(mapping: Mapping[str, Any]) -> Spec:
 
 def _parse(mapping: Any, sources: reading.Sources) -> Spec:
     try:
-        spec = Spec.model_validate(reading.plain(mapping))
+        content = reading.plain(mapping)
+        refuse(_long_lists(content))
+        spec = Spec.model_validate(content)
     except ValidationError as error:
         raise _error(explain(error), sources) from None
     spec.variations()  # each must be an experiment too
     return spec
+
+
+def _long_lists(value: Any, place: Place = ()) -> Iterator[Problem]:
+    if isinstance(value, list) and len(value) > _MOST_LISTED:
+        yield Problem(place, f"holds {len(value):,} entries, and {_MOST_LISTED:,} are the most; take some out")
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _long_lists(inner, (*place, key))
 
 
 def _error(problems: list[Problem], sources: reading.Sources) -> SpecError:

@@ -43,6 +43,7 @@ SECONDS = 60.0
 
 SPEC: dict[str, Any] = {
     "name": "whole",
+    "seed": 18,  # of which a weak model pays
     "about": {"shows": "what <b>it</b> shows", "paper": "Fig. 6a", "measure": ["epochs", "time_gap"]},
     "task": {"name": "modular_addition", "p": 7, "train_fraction": 0.6},
     "weak": {

@@ -2,7 +2,8 @@
 
 Everything but the workers is a run's own: conductor, policy, members.log, display, tables, summary, page. The members
 are answered by `formula_trainable`; now and then a worker is lost with its job. Figures take seconds to draw, and the
-tables of all of them as long as everything else: `Depth` says how much of the report is made.
+tables of all of them as long as everything else: `Depth` says how much of the report is made. Intervals come from few
+resamples, and what an epoch costs is counted once for equal starts: neither decides what is asked, told or refused.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from typing import Any, Literal
 import pandas as pd
 from formula_trainable import FormulaTrainable
 
-from gtsearch import catalog, experiment, plans, results
-from gtsearch.analysis import report
+from gtsearch import catalog, cost, experiment, plans, results
+from gtsearch.analysis import report, stats
+from gtsearch.identity import canonical
 from gtsearch.journal import Journal
 from gtsearch.progress import Display
 from gtsearch.results import LOG, SPEC, MembersLog
@@ -32,7 +34,8 @@ Depth = Literal["tables", "page", "drawn"]
 the tables of a few figures, and no page."""
 
 MOST_MEMBERS = 600
-SOME_FIGURES = 4
+SOME_FIGURES = 2
+RESAMPLES = 40
 LOSES = 0.02  # of the jobs
 
 
@@ -58,6 +61,35 @@ def within(seconds: float, what: str) -> Iterator[None]:
         for (number, timer, _), handler in zip(timers, before, strict=True):
             signal.setitimer(timer, 0)
             signal.signal(number, handler)
+
+
+_costs: dict[str, cost.Cost] = {}
+
+
+@contextlib.contextmanager
+def cheaper() -> Iterator[None]:
+    """Few resamples a bootstrap, and one count of the FLOPs of an epoch for equal starts of all experiments."""
+    of_start = cost.of_start
+
+    def counted(sizes: Any, task: Any, method: Any, d_weak: int | None, loss: str | None = None) -> cost.Cost:
+        parts = [sizes.model_dump(mode="json"), task.identity(), method.model_dump(mode="json"), d_weak, loss]
+        key = canonical([type(sizes).__name__, *parts])
+        if key not in _costs:
+            _costs[key] = of_start(sizes, task, method, d_weak, loss)
+        return _costs[key]
+
+    drawn = (stats.bootstrap_interval, stats.km_median_interval, stats.cluster_interval, stats.expected_best_band)
+    usual = [function.__defaults__ for function in drawn]
+    many, cost.of_start, stats.RESAMPLES = stats.RESAMPLES, counted, RESAMPLES
+    for function, defaults in zip(drawn, usual, strict=True):
+        assert defaults is not None and many in defaults, function
+        function.__defaults__ = tuple(RESAMPLES if default == many else default for default in defaults)
+    try:
+        yield
+    finally:
+        cost.of_start, stats.RESAMPLES = of_start, many
+        for function, defaults in zip(drawn, usual, strict=True):
+            function.__defaults__ = defaults
 
 
 def drive(spec: Spec, folder: Path, depth: Depth = "page", writes: bool = False, seed: int = 0) -> dict[str, Any]:

@@ -273,6 +273,10 @@ def test_without_a_weak_stage_the_fastest_method_is_named() -> None:
             {"onehot": method(9, 5.0, 4.0, 11.0), "scratch": method(1, None, None, None)},
             "onehot is the only one that takes half its seeds there",
         ),
+        (
+            {"onehot": method(9, 0.0, 0.0, 0.0), "scratch": method(10, 12.5, 10.0, 15.0)},
+            "onehot is at its goal before it is trained: nothing can be faster",
+        ),
         ({"scratch": method(1, None, None, None)}, "scratch  0.99 reached by half the seeds or fewer  1 of 10"),
         ({}, "not run: the search ended before it"),
     ],
@@ -343,6 +347,13 @@ def test_a_ratio_that_would_read_one_is_called_as_fast() -> None:
     assert f"{'':9}{line}" in told
     bound = lines(changed(speedup=ratios(1.04, None, None, lower_bound=True)))
     assert "         transfer is at least 1.0 times faster than scratch, in FLOPs" in bound
+
+
+def test_a_scratch_that_took_nothing_is_no_measure() -> None:
+    untrained = lines(changed(speedup=ratios(0.0, 0.0, 0.5)))
+    assert "         scratch is at its goal before it is trained: nothing can be faster" in untrained
+    gave_out = lines(changed(speedup=ratios(0.0, 0.0, 0.5, lower_bound=True)))
+    assert "         transfer is at most 2.0 times slower with every search, in FLOPs" in gave_out
 
 
 def test_variations_are_told_and_many_are_counted() -> None:

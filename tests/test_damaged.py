@@ -36,7 +36,8 @@ def test_what_is_whole_is_read_by_every_command(whole: Path, tmp_path: Path) -> 
         for command in COMMANDS:
             code, out, err, trace = call(command, tmp_path)
             assert not wrong(command, code, out, err, trace), (command, err, trace)
-            assert code in ((0, 1, 2) if command in ("export", "breakeven", "predictors") else (0, 1)), (command, err)
+            # Its embeddings are made up, of no split: `price` refuses to start from one.
+            assert code == (2 if command == "price" else 0), (command, err)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -39,6 +39,9 @@ SMALLEST: dict[str, Any] = {
 }
 
 
+LINK = {"model": {"name": "mlp", "d_embed": 8, "width": 8}, "goal": 0.5, "config": {n: 1 for n in TUNE}}
+
+
 def changed(**changes: Any) -> dict[str, Any]:
     """SMALLEST with values put at paths, written `weak__goal__hold=3`; `...` takes the key out."""
     content = copy.deepcopy(SMALLEST)
@@ -398,7 +401,12 @@ METHODS_KNOWN = f"(known: {', '.join(METHODS)})"
         ({"weak__goal__hold": None}, "weak.goal.hold: must be a whole number, not nothing (null)"),
         ({"weak__goal__hold": [2]}, "weak.goal.hold: must be a whole number, not the list [2]; give one value"),
         ({"weak__goal__hold": 0}, "weak.goal.hold: must be 1 or more, not 0"),
-        ({"weak__goal__hold": 10**10}, "weak.goal.hold: must be 1e+09 or less, not 10000000000"),
+        ({"weak__goal__hold": 10**10}, "weak.goal.hold: must be 1,000,000,000 or less, not 10000000000; lower it"),
+        (
+            {"target__methods": ["scratch", "\u202e\u00ad"]},
+            r"target.methods[1]: there is no method `\u202e\xad` (known",
+        ),
+        ({"weak__goal__hold": -0.0}, "weak.goal.hold: must be a whole number, not -0.0; write 0"),
         ({"seed": 2**63}, "seed: must be a whole number of at most 18 digits, not a longer one"),
         ({"weak__judge__later_snapshot": 1}, "weak.judge.later_snapshot: must be true or false, not 1"),
         ({"task__p": 3}, "task.p: must be 5 or more, not 3"),
@@ -619,6 +627,111 @@ def test_what_is_wrong_is_said(changes: dict[str, Any], message: str) -> None:
     said = complaint(changed(**changes))
     assert said.startswith(message)
     assert said.count("\n") == 0
+
+
+MANY = 10**9
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"report__{name}" for name in ("seeds", "at_least", "weak_tries")),
+        *(f"weak__gate__{name}" for name in ("seeds", "at_least")),
+        *(f"weak__judge__{name}" for name in ("configs", "weak_seeds", "at_least", "candidates_per_architecture")),
+        *(f"target__gate__{name}" for name in ("configs", "seeds")),
+        "weak__budget__configs_per_architecture",
+        "target__budget__configs",
+        *(f"tradeoff__{name}" for name in ("seeds", "target_seeds", "retune")),
+        *(f"tradeoff__endpoints__{name}" for name in ("architectures", "weight_decays")),
+    ],
+)
+def test_what_is_run_again_and_again_has_a_bound(path: str) -> None:
+    content = changed(tradeoff={"weak_accuracy": [0.2, 0.3], "endpoints": {}}, weak__gate={}, weak__judge={})
+    content |= {"report": {}}
+    content["target"]["gate"] = {}
+    *keys, last = path.split("__")
+    inner = content
+    for key in keys:
+        inner = inner.setdefault(key, {})
+    inner[last] = MANY
+    said = complaint(content)
+    assert said.startswith(f"{path.replace('__', '.')}: must be 10,000 or less, not {MANY}; lower it")
+
+
+LONG = [round(0.001 * i, 3) for i in range(1, 1001)]
+TOO_MANY = "and 100,000 are the most of one part of a search; lower one of them"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {
+                "target__search": "grid",
+                "target__tune": {"lr": LONG, "weight_decay": LONG, "init_scale": LONG, "embedding_scale": 1},
+            },
+            f"target: 2 methods x 1,000,000,000 configs make 2,000,000,000 runs, {TOO_MANY}",
+        ),
+        (
+            {"weak__search": "grid", "weak__tune": {"lr": LONG, "weight_decay": LONG, "init_scale": 1}},
+            f"weak: 2 architectures x 1,000,000 configs make 2,000,000 runs, {TOO_MANY}",
+        ),
+        (
+            {"weak__model__width": list(range(1, 101)), "weak__budget__configs_per_architecture": 501},
+            f"weak: 200 architectures x 501 configs make 100,200 runs, {TOO_MANY}",
+        ),
+        (
+            {"weak__gate": {"seeds": 10**4}, "weak__budget__configs_per_architecture": 11},
+            f"weak.gate: 11 configs x 10,000 seeds make 110,000 runs, {TOO_MANY}",
+        ),
+        (
+            {"target__gate": {"configs": 11, "seeds": 10**4}},
+            f"target.gate: 11 configs x 10,000 seeds make 110,000 runs, {TOO_MANY}",
+        ),
+        (
+            {"tradeoff": {"weak_accuracy": [0.2], "seeds": 10**4, "target_seeds": 10**4}},
+            f"tradeoff: replicates x levels, doses and endpoints x target seeds make 300,010,000 runs, {TOO_MANY}",
+        ),
+        (
+            {"tradeoff": {"weak_accuracy": [0.5 + 0.001 * i for i in range(101)]}},
+            "tradeoff.weak_accuracy: holds 101 levels, and 100 are the most; take some out",
+        ),
+        (
+            {"tradeoff": {"weak_accuracy": [0.2], "doses": [0.001 * i for i in range(101)]}},
+            "tradeoff.doses: holds 101 doses, and 100 are the most; take some out",
+        ),
+        (
+            {"weak__tune__lr": [i + 1 for i in range(10_001)]},
+            "weak.tune.lr: holds 10,001 entries, and 10,000 are the most; take some out",
+        ),
+        ({"probes": ["weight_norms"] * 101}, "probes: are 101, and 100 are the most; take some out"),
+        (
+            {"target__embedding_from": {"name": "growth", "chain": [LINK] * 21}},
+            "target.embedding_from.chain: has 21 links, and 20 are the most; take some out",
+        ),
+        (
+            {"ablate": {"design": "crossed", "vary": {f"v{i}": {"target.tune.lr": LONG[:10]} for i in range(12)}}},
+            "ablate.vary: these make 1,000,000,000,000 variations, and 1,000 are the most; vary less or one_at_a_time",
+        ),
+        (
+            {"ablate": {"vary": {"v": {"target.tune.lr": [*LONG, 2]}}}},
+            "ablate.vary: these make 1,001 variations, and 1,000 are the most; vary less",
+        ),
+        (
+            {"weak__model__width": list(range(1, 101)), "ablate": {"vary": {"v": {"target.tune.lr": LONG[:500]}}}},
+            "ablate.vary: 500 variations of 200 weak architectures each are too many: 100,000 architectures are the "
+            "most of all variations; vary less, or give weak.model fewer sizes",
+        ),
+    ],
+)
+def test_more_than_a_search_can_hold_is_counted_and_refused(changes: dict[str, Any], message: str) -> None:
+    assert complaint(changed(**changes)).startswith(message)
+
+
+def test_what_a_search_can_hold_is_not_refused() -> None:
+    vary = {f"v{i}": {"target.tune.lr": LONG[:10]} for i in range(2)}
+    spec = parse_spec(changed(ablate={"design": "crossed", "vary": vary}, report={"seeds": 10**4}))
+    assert len(spec.variations()) == 101 == 1 + spec.ablate.count if spec.ablate else 0
 
 
 def test_bounds_of_the_hold_rule() -> None:

@@ -15,7 +15,7 @@ import optuna
 from scipy.stats import qmc
 
 from gtsearch.domains import Domain
-from gtsearch.identity import canonical, derive_seed
+from gtsearch.identity import canonical, derive_seed, digest
 from gtsearch.search.board import Hyperparameters
 
 ROUND = 4
@@ -65,7 +65,7 @@ class Proposer:
             earlier: all configs of earlier rounds, in order.
             history: finished configs with their objective (smaller is better), also of neighbours.
         """
-        key = canonical([size, [dict(c) for c in earlier], [[dict(c), value] for c, value in history]])
+        key = digest([size, [dict(c) for c in earlier], [[dict(c), value] for c, value in history]], length=64)
         if key not in self._memo:
             self._memo[key] = self._draw(size, earlier, history)
         return self._memo[key]
