@@ -8,7 +8,7 @@ FOLDERS := $(filter-out %__pycache__,$(patsubst %/,%,$(wildcard gtsearch gtsearc
 GROUND := pyproject.toml constraints.txt $(FOLDERS)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --config-settings editable_mode=strict
 
-.PHONY: run test check slow faults bench clean
+.PHONY: run test check slow generated faults bench clean
 
 run: .venv/installed
 	$(BIN)/gtsearch run search_spaces/modadd.yaml
@@ -25,6 +25,10 @@ check: .venv/installed-dev
 
 slow: .venv/installed-dev
 	$(BIN)/pytest -m slow --timeout 1800
+
+# 10,000 experiment files that nobody wrote, 100 of them through Ray; `make slow` has a part of it.
+generated: .venv/installed-dev
+	GTSEARCH_ALL_GENERATED=1 $(BIN)/pytest -m slow --numprocesses 2 --timeout 3600 tests/test_generated.py
 
 # Runs broken on purpose, within the hour; the table goes into the page.
 faults: .venv/installed

@@ -24,6 +24,7 @@ Sources = dict[str, str]
 """YAML path -> where its value was written, e.g. `modadd.yaml, line 7`. The whole file has the path ``."""
 
 _DEEPEST = 20
+_MOST_BYTES = 4 * 2**20
 _LONGEST_IN_LINE = 110
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z")
 _FLOAT = re.compile(
@@ -199,7 +200,11 @@ def _text_of(path: str | Path) -> tuple[str, str]:
     if bare and file.as_posix() in experiments():
         return f"{file.name}.yaml", text_of(file.as_posix())
     try:
-        return file.name, file.read_bytes().decode("utf-8")
+        with file.open("rb") as stream:  # a device has no end
+            content = stream.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise _mistake(f"{file} is no experiment: it has more than {_MOST_BYTES:,} bytes")
+        return file.name, content.decode("utf-8")
     except FileNotFoundError as error:
         if bare and len(file.parts) == 1:
             what = no_such("experiment", file.name, experiments())

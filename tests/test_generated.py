@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import tempfile
 import traceback
@@ -27,9 +28,11 @@ from gtsearch.errors import GtsearchError, SpecError
 from gtsearch.results import Results, load_results
 from gtsearch.spec import Spec, load_spec, parse_spec
 
-SHARDS, EXAMPLES = 20, 500
+ALL = "GTSEARCH_ALL_GENERATED" in os.environ
+"""`make generated` runs all of them, which takes more than an hour; `make slow` a part."""
+SHARDS, EXAMPLES = 20 if ALL else 3, 500
 """So many files go through in the slow tests, in so many parts."""
-THROUGH_RAY = 100
+THROUGH_RAY = 100 if ALL else 25
 """So many go through Ray."""
 SECONDS = 60.0
 """What one file may take; a hundred times what it takes on an idle core."""

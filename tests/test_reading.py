@@ -210,3 +210,9 @@ def test_an_overridden_value_is_not_blamed_on_the_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as refused:
         load_spec(path, ["weak.goal={val_accuracy: 0.4, hold: 0}"])
     assert str(refused.value) == "weak.goal.hold: must be 1 or more, not 0 (from --set)"
+
+
+def test_what_has_no_end_is_no_experiment(tmp_path: Path) -> None:
+    (tmp_path / "endless.yaml").symlink_to("/dev/zero")
+    with pytest.raises(SpecError, match="is no experiment: it has more than 4,194,304 bytes"):
+        reading.read_experiment(tmp_path / "endless.yaml")
