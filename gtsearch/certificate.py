@@ -270,6 +270,9 @@ def _verdict(
     # Who capped a row stood when the winner was found, so the winner costs no more, and the cap holds for it too.
     if not rung.complete or (findings.pays is None and any(row["status"] == "capped" for row in rows)):
         return "undecided", f"{n} configs ran, not its whole budget"
+    waiting = sum(map(cleared, rung.rows)) - len(rung.gates)
+    if waiting > 0 and not findings.complete:  # a run that was stopped
+        return "undecided", f"{waiting} of {n} configs cleared the search seed, and their gate seeds are not all in"
     if failed := sum(row["status"] == "failed" for row in rows):
         return "undecided", f"{failed} of its runs crashed or were lost"
     if best is None:

@@ -293,3 +293,20 @@ def test_a_forecast_runs_nothing_and_counts_members() -> None:
     text = "\n".join(narrative.forecast(ablation_for(spec(), 2)))
     assert "6 architectures by params, from mlp-d2-w4-L2 (154 parameters) to mlp-d4-w16-L2 (588)" in text
     assert "48 weak search" in text and "211/159/159 for training, validation and test" in text
+
+
+def test_of_a_run_that_was_stopped_nothing_is_excluded_whose_gate_seeds_are_out() -> None:
+    """Configs that cleared wait for theirs, so it is not known yet how often they do."""
+    experiment = spec()
+    oracle = Oracle(weak_clears(lambda architecture: True), target_gets_there(lambda member: False))
+    waiting = 0
+    for stop in (8, 9, 10):
+        story = search(experiment, oracle, stop=stop)
+        ablation = ablation_for(experiment)
+        ablation.tell(story.rows.values())
+        ablation.policies["base"].remaining_seconds()  # makes the plan
+        rows = list(story.rows.values())
+        told = certificate.summarise(ablation, trials_frame(certificate.settle(ablation, rows)))
+        assert told["weak"] is not None and not told["weak"]["excluded"], stop
+        waiting += any("gate seeds are not all in" in rung["detail"] for rung in told["weak"]["ladder"])
+    assert waiting
