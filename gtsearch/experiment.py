@@ -367,6 +367,7 @@ def _conduct(
                 raise
             if conductor.ends_early:
                 display.note("stopping: what is there is drawn now; Ctrl-C once more leaves at once")
+        _sweep(folder)  # of workers that were killed as they wrote
         if conductor.ends_early:
             return _left_off(folder, conductor)
         return finish(folder, policy, environment, conductor.elapsed_seconds, conductor.error)
