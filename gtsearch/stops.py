@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LATE_SECONDS = 15.0  # from the second signal until the process is ended, should it be there still
 
 
 class GetOut(BaseException):
@@ -26,6 +28,7 @@ class Stop:
 
     number: int | None = None
     thread: int = field(default_factory=threading.get_ident)
+    _late: threading.Timer | None = None
 
     def listen(self) -> None:
         """Takes the signals, also from whoever took them since: ray.init does. In a thread that is not the main one
@@ -35,9 +38,19 @@ class Stop:
                 signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.number is not None:
-            raise KeyboardInterrupt
-        self.number = number
+        if self.number is None:
+            self.number = number
+            return
+        if self._late is None:  # what is raised may be lost in a library, or wait for one that does not answer
+            self._late = threading.Timer(LATE_SECONDS, os._exit, [128 + self.number])
+            self._late.daemon = True
+            self._late.start()
+        raise KeyboardInterrupt
+
+    def over(self) -> None:
+        """Nothing is left that could be late."""
+        if self._late is not None:
+            self._late.cancel()
 
     def get_out(self) -> None:
         """Raises `GetOut` in the thread of the run, as soon as it is back from what it waits for. Of any thread."""
@@ -53,6 +66,7 @@ def heeded() -> Iterator[Stop]:
     try:
         yield stop
     finally:
+        stop.over()
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from gtsearch import stops
 from gtsearch.stops import GetOut, heeded
 
 
@@ -78,3 +79,27 @@ def test_a_command_that_is_still_loading_leaves_in_one_line(number: signal.Signa
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (code, "", f"gtsearch: stopped by {number.name}\n")
+
+
+def test_one_that_does_not_leave_at_the_second_signal_is_ended() -> None:
+    """As where a library takes the exception for its own."""
+    code = "import time; from gtsearch import stops; stops.LATE_SECONDS = 1.0\n"
+    code += "with stops.heeded():\n    print('up', flush=True)\n    while True:\n"
+    code += "        try:\n            time.sleep(60)\n"
+    code += "        except KeyboardInterrupt:\n            print('lost', flush=True)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (143, "lost\n")
+
+
+def test_one_that_leaves_in_time_goes_on_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stops, "LATE_SECONDS", 0.3)
+    with pytest.raises(KeyboardInterrupt), heeded():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    time.sleep(0.6)
