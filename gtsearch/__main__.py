@@ -14,7 +14,10 @@ def main() -> int:
     """Runs what was typed and returns its exit code."""
     for number in SIGNALS:
         signal.signal(number, _leave)
+    from gtsearch import stops
     from gtsearch.cli import main as run
+
+    stops.own_process = True
 
     code = run()
     _ignore()

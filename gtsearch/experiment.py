@@ -339,6 +339,7 @@ def _conduct(
     fresh: bool,
 ) -> Run:
     """Searches until the policy is done or somebody stops it; then tables, summary, figures, report."""
+    stop.way_on = _way_on(folder)
     try:
         policy = ablation_for(spec, resources.workers, STACKED_MEMBERS if resources.device == "cuda" else None)
         with Display(_title(spec, resources), quiet=verbose) as display:
@@ -371,9 +372,9 @@ def _conduct(
         if conductor.ends_early:
             return _left_off(folder, conductor)
         return finish(folder, policy, environment, conductor.elapsed_seconds, conductor.error)
-    except KeyboardInterrupt:  # the second one
+    except KeyboardInterrupt:  # the second one, where the process is not ours to end
         number = stop.number or signal.SIGINT
-        return Run(folder, 128 + number, [f"stopped at once by {signal.Signals(number).name}", _way_on(folder)])
+        return Run(folder, 128 + number, stop.words(number))
     except (BrokenOff, OSError, ResultsError) as error:
         reason = _of_system(error) if isinstance(error, OSError) else str(error)
         return Run(folder, BROKE_OFF, [f"broken off: {reason}", _way_on(folder)])
@@ -399,6 +400,7 @@ def _search(conductor: Conductor, folder: Path, resources: Resources, address: s
         with contextlib.suppress(GetOut), cluster.connected(address, resources, verbose, lost) as link:
             conductor.look = link.watch.look
             link.resumed_by(folder)
+            conductor.stop.hush = link.hush
             conductor.stop.listen()
             if resources.cluster:
                 for note in nodes.inspected(folder, resources):

@@ -66,10 +66,9 @@ class Scratch:
 
     def tell(self, line: bytes) -> None:
         """One line for the reaper."""
-        if self.process is not None and self.process.stdin is not None:
+        if self.process is not None and self.process.stdin is not None and not self.process.stdin.closed:
             with contextlib.suppress(OSError):  # it was killed
                 self.process.stdin.write(line + b"\n")
-                self.process.stdin.flush()
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,10 @@ class Link:
     def resumed_by(self, folder: Path) -> None:
         """Says which run folder a person is to go on with, should this process be killed."""
         self.scratch.tell(reaper.RESUME + os.fsencode(folder))
+
+    def hush(self) -> None:
+        """Says that this process ends out of order, and has told the person itself. Of a signal's handler."""
+        self.scratch.tell(reaper.HUSH)
 
 
 @contextlib.contextmanager
@@ -186,7 +189,7 @@ def _reaper(path: Path) -> subprocess.Popen[bytes] | None:
     command = [sys.executable, "-I", "-S", reaper.__file__, str(path), str(os.getpid()), packages]
     try:
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd="/", start_new_session=True
+            command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd="/", start_new_session=True
         )
     except OSError as error:
         print(

@@ -23,8 +23,10 @@ MARK = "GTSEARCH_SCRATCH"
 """The environment variable that names the scratch folder to every process of its Ray."""
 
 GOODBYE = b"goodbye"
+HUSH = b"hush"
 RESUME = b"resume "
-"""What a run says to its reaper, a line each: that it ends in order; `RESUME` and the folder to go on with."""
+"""What a run says to its reaper, a line each: that it ends in order; that a person was told already how it ended;
+`RESUME` and the folder to go on with."""
 
 LOOK_SECONDS = 1.0
 END_SECONDS = 5.0
@@ -74,28 +76,30 @@ def end(scratch: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def wait(driver: int) -> tuple[bool, str]:
-    """Waits until the run `driver`, our parent, is over: whether it said goodbye, and the folder to go on with."""
+def wait(driver: int) -> list[bytes]:
+    """Waits until the run `driver`, our parent, is over, and returns the lines that it said."""
     heard = b""
     while True:
         ready, _, _ = select.select([0], [], [], LOOK_SECONDS)
         piece = os.read(0, 4096) if ready else b""
         heard += piece
         *lines, _ = heard.split(b"\n")
-        folders = [line.removeprefix(RESUME) for line in lines if line.startswith(RESUME)]
         # A process that the run forked may hold the other end open for longer than the run lives.
         if GOODBYE in lines or (ready and not piece) or os.getppid() != driver:
-            return GOODBYE in lines, os.fsdecode(folders[-1]) if folders else ""
+            return lines
 
 
 def main() -> None:
     scratch, driver, packages = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     sys.path.append(packages)
-    in_order, folder = wait(driver)
-    if in_order:
+    said = wait(driver)
+    if GOODBYE in said:
         return
     end(scratch)
-    how = f"; go on with: gtsearch resume {folder}" if folder else ""
+    if HUSH in said:
+        return
+    folders = [os.fsdecode(line.removeprefix(RESUME)) for line in said if line.startswith(RESUME)]
+    how = f"; go on with: gtsearch resume {folders[-1]}" if folders else ""
     with contextlib.suppress(OSError):
         os.write(2, os.fsencode(f"gtsearch: the run was ended from outside{how}\n"))
 

@@ -10,12 +10,15 @@ import ctypes
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LATE_SECONDS = 15.0  # from the second signal until the process is ended, should it be there still
+SHOW_CURSOR = b"\x1b[?25h"
+
+own_process = False
+"""Whether this process is the command `gtsearch`: then a second signal may end it. A notebook's it must not."""
 
 
 class GetOut(BaseException):
@@ -24,11 +27,18 @@ class GetOut(BaseException):
 
 @dataclass
 class Stop:
-    """Whether somebody wants the run to stop: `number` is the signal that said so."""
+    """Whether somebody wants the run to stop.
+
+    Attributes:
+        number: the signal that said so.
+        way_on: how to go on with the run, in a line; "" while there is nothing to go on with.
+        hush: called before a second signal ends the process.
+    """
 
     number: int | None = None
     thread: int = field(default_factory=threading.get_ident)
-    _late: threading.Timer | None = None
+    way_on: str = ""
+    hush: Callable[[], None] = lambda: None
 
     def listen(self) -> None:
         """Takes the signals, also from whoever took them since: ray.init does. In a thread that is not the main one
@@ -40,17 +50,27 @@ class Stop:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.number is None:
             self.number = number
-            return
-        if self._late is None:  # what is raised may be lost in a library, or wait for one that does not answer
-            self._late = threading.Timer(LATE_SECONDS, os._exit, [128 + self.number])
-            self._late.daemon = True
-            self._late.start()
-        raise KeyboardInterrupt
+        elif own_process and self.way_on:
+            self._leave()
+        else:
+            raise KeyboardInterrupt
 
-    def over(self) -> None:
-        """Nothing is left that could be late."""
-        if self._late is not None:
-            self._late.cancel()
+    def _leave(self) -> None:
+        """Ends the process where it stands. An exception would have to get through libraries, some of which take it
+        for their own, and Python's own end through what Ray was interrupted in. Whatever was being written is whole
+        or counts as not written, as after a SIGKILL, and the reaper ends Ray."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        self.hush()
+        number = self.number or signal.SIGINT
+        said = "\n".join(self.words(number)).encode(errors="replace") + b"\n"
+        with contextlib.suppress(OSError):  # nobody may read it any more
+            os.write(1, SHOW_CURSOR + b"\n" + said if os.isatty(1) else said)
+        os._exit(128 + number)
+
+    def words(self, number: int) -> list[str]:
+        """What a person is told who did not want to wait."""
+        return [f"stopped at once by {signal.Signals(number).name}", self.way_on]
 
     def get_out(self) -> None:
         """Raises `GetOut` in the thread of the run, as soon as it is back from what it waits for. Of any thread."""
@@ -59,14 +79,15 @@ class Stop:
 
 @contextlib.contextmanager
 def heeded() -> Iterator[Stop]:
-    """While this lasts the first signal is noted, for the run to end in order; a second raises KeyboardInterrupt."""
+    """While this lasts the first signal is noted, for the run to end in order. A second ends the process where it is
+    gtsearch's own and there is a run to go on with; elsewhere it raises KeyboardInterrupt."""
     stop = Stop()
     before = {number: signal.getsignal(number) for number in SIGNALS}
     stop.listen()
     try:
         yield stop
     finally:
-        stop.over()
-        if threading.current_thread() is threading.main_thread():
+        told = own_process and stop.way_on and stop.number is not None  # how to go on is yet to be printed
+        if threading.current_thread() is threading.main_thread() and not told:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -66,6 +66,13 @@ def test_it_says_how_to_go_on(start: Start, scratch: Path) -> None:
     assert said.decode() == "gtsearch: the run was ended from outside; go on with: gtsearch resume runs/a b-é\n"
 
 
+def test_of_a_run_that_told_a_person_itself_it_says_nothing(start: Start, scratch: Path) -> None:
+    worker = marked(start, scratch)
+    process = reap(start, scratch)
+    _, said = process.communicate(reaper.RESUME + b"runs/a\n" + reaper.HUSH + b"\n", timeout=20)
+    assert said == b"" and worker.wait(timeout=5) == -9 and not scratch.exists()
+
+
 def test_after_a_goodbye_it_touches_nothing(start: Start, scratch: Path) -> None:
     worker = marked(start, scratch)
     process = reap(start, scratch)

@@ -11,7 +11,6 @@ import time
 
 import pytest
 
-from gtsearch import stops
 from gtsearch.stops import GetOut, heeded
 
 
@@ -81,25 +80,51 @@ def test_a_command_that_is_still_loading_leaves_in_one_line(number: signal.Signa
     assert (process.returncode, out, err) == (code, "", f"gtsearch: stopped by {number.name}\n")
 
 
-def test_one_that_does_not_leave_at_the_second_signal_is_ended() -> None:
-    """As where a library takes the exception for its own."""
-    code = "import time; from gtsearch import stops; stops.LATE_SECONDS = 1.0\n"
-    code += "with stops.heeded():\n    print('up', flush=True)\n    while True:\n"
-    code += "        try:\n            time.sleep(60)\n"
-    code += "        except KeyboardInterrupt:\n            print('lost', flush=True)"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=-1, text=True)
+SECOND = """
+import os, time
+from gtsearch import stops
+stops.own_process = {own}
+with stops.heeded() as stop:
+    stop.way_on = {way_on!r}
+    stop.hush = lambda: os.write(2, b"hush")
+    print("up", flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("raised", flush=True)
+            break
+"""
+
+
+@pytest.mark.parametrize(("own", "way_on"), [(True, "go on with: that"), (True, ""), (False, "go on with: that")])
+def test_the_second_signal_ends_a_process_of_our_own_and_raises_in_another(own: bool, way_on: str) -> None:
+    code = SECOND.format(own=own, way_on=way_on)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True)
     assert process.stdout is not None and process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGTERM)
     time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=30)
-    assert (process.returncode, out) == (143, "lost\n")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    hard = (143, "stopped at once by SIGTERM\ngo on with: that\n", "hush")
+    assert (process.returncode, out, err) == (hard if own and way_on else (0, "raised\n", ""))
 
 
-def test_one_that_leaves_in_time_goes_on_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stops, "LATE_SECONDS", 0.3)
-    with pytest.raises(KeyboardInterrupt), heeded():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
-    time.sleep(0.6)
+def test_a_second_signal_that_comes_while_the_way_on_is_printed_does_not_cut_it_off() -> None:
+    code = "import os, signal; from gtsearch import stops; stops.own_process = True\n"
+    code += "with stops.heeded() as stop:\n"
+    code += "    stop.way_on = 'go on with: that'\n"
+    code += "    os.kill(os.getpid(), signal.SIGINT)\n"
+    code += "os.kill(os.getpid(), signal.SIGINT)\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (130, "stopped at once by SIGINT\ngo on with: that\n")
+
+
+def test_a_reader_that_has_gone_does_not_keep_the_process() -> None:
+    process = subprocess.Popen([sys.executable, "-c", SECOND.format(own=True, way_on="that")], stdout=-1, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
