@@ -46,6 +46,7 @@ LONGEST_BASE = 24  # bytes: under it Ray's sockets stay within the 103 that a pa
 OWNER = "gtsearch-owner"  # a file that the run keeps locked while it lives
 TOKEN = "token"
 ASK_SECONDS = 2
+DELETE_SECONDS = 1.0  # that a run waits for its temporary files to go
 DEADLINE_EXCEEDED = 4  # of gRPC
 RAY = "r"  # a folder that Ray opens to everybody; the one it is in is not
 
@@ -169,12 +170,14 @@ def scratch() -> Iterator[Scratch]:
     try:
         yield own
     finally:
-        reaper.end(path)
+        reaper.end_processes(path)
         own.tell(reaper.GOODBYE)
-        os.close(lock)
         if own.process is not None:
-            with contextlib.suppress(OSError):
-                own.process.communicate(timeout=reaper.LOOK_SECONDS)
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                own.process.communicate(timeout=DELETE_SECONDS)
+        if own.process is None or own.process.poll() is not None:
+            reaper.end(path)  # it was killed; else it deletes what thousands of jobs left, and nobody waits for it
+        os.close(lock)
 
 
 def _base() -> Path:

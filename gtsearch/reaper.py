@@ -1,7 +1,7 @@
 """Ends what a run leaves behind: the processes of its local Ray and their files.
 
-Entry: `end`. Run as a program (`gtsearch.local` does it) it waits for its standard input to close: a run says goodbye
-there before it ends, and one that was killed does not. It loads little and takes part in nothing else, so that it
+Entry: `end`. Run as a program (`gtsearch.local` does it) it waits for its standard input to close, cleans up, and says
+how to go on, unless the run said goodbye there before it ended; one that was killed does not. It loads little and takes part in nothing else, so that it
 outlives what ends a run. Arguments: the scratch folder, the pid of the run, where psutil is.
 """
 
@@ -93,10 +93,8 @@ def main() -> None:
     scratch, driver, packages = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     sys.path.append(packages)
     said = wait(driver)
-    if GOODBYE in said:
-        return
     end(scratch)
-    if HUSH in said:
+    if GOODBYE in said or HUSH in said:
         return
     folders = [os.fsdecode(line.removeprefix(RESUME)) for line in said if line.startswith(RESUME)]
     how = f"; go on with: gtsearch resume {folders[-1]}" if folders else ""

@@ -188,6 +188,15 @@ def test_a_killed_reaper_is_no_error(base: Path) -> None:
     assert not own.path.exists()
 
 
+def test_nobody_waits_for_many_files_to_be_deleted(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "DELETE_SECONDS", 0.0)
+    with local.scratch() as own:
+        for number in range(3000):
+            (own.path / str(number)).mkdir()
+    assert own.path.exists() and own.process is not None
+    assert own.process.wait(20) == 0 and not own.path.exists()
+
+
 def test_the_folder_goes_where_sockets_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = tmp_path / ("x" * local.LONGEST_BASE)
     long.mkdir()

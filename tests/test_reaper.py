@@ -73,12 +73,12 @@ def test_of_a_run_that_told_a_person_itself_it_says_nothing(start: Start, scratc
     assert said == b"" and worker.wait(timeout=5) == -9 and not scratch.exists()
 
 
-def test_after_a_goodbye_it_touches_nothing(start: Start, scratch: Path) -> None:
+def test_after_a_goodbye_it_cleans_up_without_a_word(start: Start, scratch: Path) -> None:
     worker = marked(start, scratch)
     process = reap(start, scratch)
     _, said = process.communicate(reaper.RESUME + b"runs/a\n" + reaper.GOODBYE + b"\n", timeout=20)
     assert (process.returncode, said) == (0, b"")
-    assert worker.poll() is None and scratch.exists()
+    assert worker.wait(timeout=5) == -9 and not scratch.exists()
 
 
 def test_it_waits_for_as_long_as_the_run_lives(start: Start, scratch: Path) -> None:
