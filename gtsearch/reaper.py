@@ -1,8 +1,9 @@
 """Ends what a run leaves behind: the processes of its local Ray and their files.
 
 Entry: `end`. Run as a program (`gtsearch.local` does it) it waits for its standard input to close, cleans up, and says
-how to go on, unless the run said goodbye there before it ended; one that was killed does not. It loads little and takes part in nothing else, so that it
-outlives what ends a run. Arguments: the scratch folder, the pid of the run, where psutil is.
+how to go on, unless the run said goodbye there before it ended; one that was killed does not. It loads little and
+takes part in nothing else, so that it outlives what ends a run. Arguments: the scratch folder, the pid of the run,
+where psutil is.
 """
 
 from __future__ import annotations

@@ -62,11 +62,11 @@ class Stop:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         self.hush()
-        number = self.number or signal.SIGINT
-        said = "\n".join(self.words(number)).encode(errors="replace") + b"\n"
+        code = self.number or signal.SIGINT
+        said = "\n".join(self.words(code)).encode(errors="replace") + b"\n"
         with contextlib.suppress(OSError):  # nobody may read it any more
             os.write(1, SHOW_CURSOR + b"\n" + said if os.isatty(1) else said)
-        os._exit(128 + number)
+        os._exit(128 + code)
 
     def words(self, number: int) -> list[str]:
         """What a person is told who did not want to wait."""
