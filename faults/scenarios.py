@@ -187,7 +187,7 @@ def stop(
     started = case.can_resume()
     whole = DONE if (case.folder / SUMMARY).exists() else ()  # it was about to end anyway
     at_once = (-number,) if again else ()  # by the system, while Python was leaving: a shell calls it 128 + number
-    case.expect_exit(fault, (128 + number, *at_once, *whole), started and not again)
+    case.expect_exit(fault, (128 + number, *at_once, *whole), started)
     case.leftovers(running, fault)
     fault.wrong += [f"left behind: {path}" for path in case.strangers()[:3]]
 
@@ -215,6 +215,9 @@ def kill(case: Case, name: str, moment: str, which: str) -> None:
     told = reach(case, moment)
     running = case.running
     assert running is not None
+    if which == "worker" and _runs_again(case):  # hit twice a member counts as failed, by design: another answer
+        case.wait(lambda: not _runs_again(case), 20)
+        told = f"{moment}, at member {case.lines()}"
     found: list[psutil.Process] = []
 
     def look() -> bool:
@@ -232,6 +235,12 @@ def kill(case: Case, name: str, moment: str, which: str) -> None:
     case.expect_exit(fault, (*DONE, 3), says_resume=True)
     if fault.ended not in (None, *DONE):
         case.leftovers(running, fault)
+
+
+def _runs_again(case: Case) -> bool:
+    """Whether a member that was lost with its worker is yet to come in."""
+    rows, _ = results.read_log(case.folder / LOG)
+    return sum(1 for row in rows if row.get("lost")) > sum(1 for row in rows if row["attempt"] > 0)
 
 
 def _command(process: psutil.Process) -> str:

@@ -112,7 +112,7 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
     spec = load_spec(folder / SPEC)
     resources = resources_for(spec, workers, address)
     _prepare(spec)
-    with heeded() as stop, MembersLog(folder / LOG) as log:
+    with heeded(_way_on(folder)) as stop, MembersLog(folder / LOG) as log:
         _sweep(folder)
         environment = _gone_on(folder, _environment(resources, sys.argv), log.torn)
         return _conduct(spec, folder, log, environment, resources, address, verbose, stop, fresh=False)

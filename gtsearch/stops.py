@@ -78,10 +78,10 @@ class Stop:
 
 
 @contextlib.contextmanager
-def heeded() -> Iterator[Stop]:
+def heeded(way_on: str = "") -> Iterator[Stop]:
     """While this lasts the first signal is noted, for the run to end in order. A second ends the process where it is
     gtsearch's own and there is a run to go on with; elsewhere it raises KeyboardInterrupt."""
-    stop = Stop()
+    stop = Stop(way_on=way_on)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     stop.listen()
     try:
