@@ -492,14 +492,15 @@ def ledger_frame(trials: pd.DataFrame, wall_seconds: float) -> pd.DataFrame:
     spent = ["epochs", "train_flops", "train_seconds", "eval_seconds"]
     order = {purpose: rank for rank, purpose in enumerate(PURPOSES)}
     trials = trials[trials["status"] != "unreached"]  # nothing ran
+    trials = trials[["purpose", "method"]].join(trials[spent].astype("float64").fillna(0.0))
     groups = trials.groupby(["purpose", "method"], dropna=False, observed=True)
-    ledger = groups[spent].sum().join(groups.size().rename("members")).reset_index()
+    # Exact sums: those of plain floats depend on the order, which is that in which workers ended.
+    ledger = groups[spent].agg(math.fsum).join(groups.size().rename("members")).reset_index()
     ledger = ledger.sort_values(
         ["purpose", "method"], key=lambda column: column.map(order) if column.name == "purpose" else column
     )
-    total = pd.DataFrame(
-        [{"purpose": TOTAL, "members": len(trials), "wall_seconds": wall_seconds} | trials[spent].sum().to_dict()]
-    )
+    whole = {"purpose": TOTAL, "members": len(trials), "wall_seconds": wall_seconds}
+    total = pd.DataFrame([whole | trials[spent].agg(math.fsum).to_dict()])
     return pd.concat([ledger, total], ignore_index=True).reindex(columns=list(LEDGER)).astype(LEDGER)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import time
@@ -138,6 +139,12 @@ def test_what_is_not_finite_is_null_and_what_is_not_utf8_is_replaced() -> None:
 def test_flops_beyond_63_bits_are_booked() -> None:
     trials = results.trials_frame([member("a", train_flops=2**63), member("b", train_flops=2**63)])
     assert results.ledger_frame(trials, 1.0).set_index("purpose").loc["total", "train_flops"] == 2.0**64
+
+
+def test_the_ledger_does_not_depend_on_the_order_in_which_members_came_in() -> None:
+    rows = [member(run_id=f"m{i}", train_seconds=seconds) for i, seconds in enumerate((0.1, 0.2, 0.3, 1e-9, 1e9))]
+    ledgers = [results.ledger_frame(results.trials_frame(order), 1.0) for order in itertools.permutations(rows)]
+    assert all(ledger.equals(ledgers[0]) for ledger in ledgers)
 
 
 def test_a_level_that_no_weak_model_came_to_is_no_member_of_the_ledger() -> None:
