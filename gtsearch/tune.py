@@ -253,7 +253,8 @@ class _Starts(FIFOScheduler):
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         desk = _desks[self.key]
         controller = tune_controller._tune_controller  # what it shows to schedulers hides who has a worker
-        controller._trials_to_cache.clear()  # Tune would keep them all, to write them down at its end for nobody
+        for over in (controller._trials_to_cache, controller._stopped_trials, controller._failed_trials):
+            over.clear()  # Tune would keep every trial, to write it down at its end for nobody
         placed = set(controller._actor_manager.live_actors)
         waiting = {trial.trial_id: trial for trial in controller.get_live_trials() if trial.status == "PENDING"}
         desk.coming = {
