@@ -26,6 +26,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from gtsearch import results
+from gtsearch.containers import cgroup_bytes, cgroup_cpus
 from gtsearch.errors import ResultsError
 from gtsearch.resources import WORKER_BYTES, cores, resources_for
 from gtsearch.results import MembersLog
@@ -42,7 +43,6 @@ SLOW_SYNC_SECONDS = 0.1  # of one member; a search of thousands then waits for m
 STALE_SECONDS = 86400.0  # after which a temporary folder is nobody's any more
 CLOCK_SECONDS = 0.5  # by which two clocks may differ over the whole examination
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 class Line(NamedTuple):
@@ -84,46 +84,12 @@ def core_limits() -> Iterator[Line]:
     """Cores that are there, may be used, and are granted by a container."""
     usable, there, granted = cores(), os.cpu_count() or 1, cgroup_cpus()
     load = psutil.getloadavg()[0]
-    text = f"{usable} of {there} may be used; load {load:.1f}"
-    if granted is not None and granted < usable:
-        fewer = max(1, int(granted))
-        yield Line(NOTE, "cores", f"{text}; the container is granted {granted:g}: say --workers {fewer}")
-    elif load > usable:
+    quota = "" if granted is None or granted >= there else f" (its container is granted {granted:g})"
+    text = f"{usable} of {there} may be used{quota}; load {load:.1f}"
+    if load > usable:
         yield Line(NOTE, "cores", f"{text}: others keep them busy, and every second that is measured will be longer")
     else:
         yield Line(OK, "cores", text)
-
-
-def cgroup_cpus(root: Path = _CGROUP) -> float | None:
-    """How many cores the process's control group may use; None: no limit that can be seen."""
-    quotas = []
-    for folder in _groups(root):
-        with contextlib.suppress(OSError, ValueError):
-            quota, period = (folder / "cpu.max").read_text().split()
-            quotas.append(float(quota) / float(period))  # `max` is no number
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = ((root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        quotas += [float(quota) / float(period)] if float(quota) > 0 else []
-    return min(quotas, default=None)
-
-
-def cgroup_bytes(root: Path = _CGROUP) -> float | None:
-    """How much memory the process's control group may use; None: no limit that can be seen."""
-    bounds = []
-    for path in [folder / "memory.max" for folder in _groups(root)] + [root / "memory" / "memory.limit_in_bytes"]:
-        with contextlib.suppress(OSError, ValueError):
-            bounds.append(float(path.read_text()))
-    return min((bound for bound in bounds if bound < psutil.virtual_memory().total), default=None)
-
-
-def _groups(root: Path) -> list[Path]:
-    """The control group of this process and those above it (version 2)."""
-    own = ""
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-        own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "")
-    folder = root / own.strip("/")
-    return [folder, *(above for above in folder.parents if above == root or root in above.parents)]
 
 
 def threads(environment: Mapping[str, str] = os.environ) -> Iterator[Line]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from gtsearch.containers import cgroup_cpus
 from gtsearch.errors import ResourcesError
 from gtsearch.spec import Spec
 from gtsearch.survey import Survey, survey
@@ -97,5 +98,7 @@ def _umask() -> int:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use; where a container is granted a share of them, so many whole ones."""
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = cgroup_cpus()
+    return seen if granted is None else min(seen, max(1, int(granted)))

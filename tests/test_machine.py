@@ -54,43 +54,18 @@ def test_a_package_out_of_bounds_or_missing_is_bad(monkeypatch: pytest.MonkeyPat
     assert any(text.startswith("psutil is not installed, <8,>=5.9 is asked for") for text in bad)
 
 
-def test_cores_that_a_container_does_not_grant_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_container_grants_is_told_and_a_busy_machine_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
     monkeypatch.setattr(psutil, "getloadavg", lambda: (0.5, 0.5, 0.5))
     monkeypatch.setattr(machine, "cgroup_cpus", lambda: None)
     assert only(machine.core_limits()).word == OK
     monkeypatch.setattr(machine, "cgroup_cpus", lambda: 2.5)
     line = only(machine.core_limits())
-    assert line.word == NOTE and line.text.endswith("the container is granted 2.5: say --workers 2")
+    assert line.word == OK and line.text == "8 of 16 may be used (its container is granted 2.5); load 0.5"
     monkeypatch.setattr(machine, "cgroup_cpus", lambda: None)
     monkeypatch.setattr(psutil, "getloadavg", lambda: (9.0, 9.0, 9.0))
     assert only(machine.core_limits()).word == NOTE
-
-
-def test_limits_of_control_groups_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machine.cgroup_cpus(tmp_path) is None and machine.cgroup_bytes(tmp_path) is None
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine.cgroup_cpus(tmp_path) is None and machine.cgroup_bytes(tmp_path) is None
-    (tmp_path / "cpu.max").write_text("150000 100000\n")
-    (tmp_path / "memory.max").write_text(f"{2**30}\n")
-    assert machine.cgroup_cpus(tmp_path) == 1.5 and machine.cgroup_bytes(tmp_path) == 2**30
-    own = tmp_path / "user" / "one"
-    own.mkdir(parents=True)
-    (own / "cpu.max").write_text("50000 100000\n")
-    monkeypatch.setattr(machine, "_groups", lambda root: [own, own.parent, root])
-    assert machine.cgroup_cpus(tmp_path) == 0.5
-
-
-def test_limits_of_older_control_groups_are_read(tmp_path: Path) -> None:
-    for name, text in (("cpu/cpu.cfs_quota_us", "-1"), ("cpu/cpu.cfs_period_us", "100000")):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert machine.cgroup_cpus(tmp_path) is None
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("300000\n")
-    (tmp_path / "memory").mkdir()
-    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
-    assert machine.cgroup_cpus(tmp_path) == 3.0 and machine.cgroup_bytes(tmp_path) is None
 
 
 def test_more_than_one_thread_a_worker_is_noted() -> None:
