@@ -1,6 +1,7 @@
 """Breaks runs on purpose and says what was lost: the fault matrix.
 
     python -m faults                    the whole of it, within the hour; `make faults` does that
+    python -m faults --rest             the chains that the last one had no time for, or that did not recover
     python -m faults --quick            a handful
     python -m faults --only NAME        the chains whose name holds NAME; with --seed of a failure, that very one again
     python -m faults --page docs/reliability.md     the table of the last whole run, into the page
@@ -286,19 +287,33 @@ def write_into(page: Path, kept: Mapping[str, Any]) -> None:
     page.write_text(f"{before}{BEGIN}\n\n{markdown(kept)}\n\n{END}{after}")
 
 
+def to_do(kept: Mapping[str, Any], chains: Sequence[Chain]) -> tuple[list[Chain], list[Fault]]:
+    """Of chains those that a kept matrix lacks or that did not recover in it, and its faults of the others."""
+    faults = [Fault(**fault) for fault in kept["faults"]]
+    failed = {fault.chain for fault in faults if not fault.recovered}
+    stay = [fault for fault in faults if fault.chain not in failed]
+    there = {fault.chain for fault in stay}
+    return [chain for chain in chains if chain.name not in there], stay
+
+
 def keep(
-    faults: Sequence[Fault], missed: Sequence[str], measured: Sequence[Mapping[str, float]], asked: Any, minutes: float
+    faults: Sequence[Fault],
+    missed: Sequence[str],
+    measured: Sequence[Mapping[str, float]],
+    asked: Any,
+    minutes: float,
+    before: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes faults/results.json."""
+    """Writes faults/results.json; `before`: what was kept, where this adds to it."""
     environment = results.read_json(Path(asked.reference) / results.ENVIRONMENT)
     value = {
         "faults": [fault.to_json() for fault in faults],
         "not_inflicted": list(missed),
         "overhead": list(measured),
         "made_by": {
-            "command": "python -m faults",
+            "command": "python -m faults" + (", then --rest" if before else ""),
             "seed": asked.seed,
-            "minutes": minutes,
+            "minutes": minutes + (before["made_by"]["minutes"] if before else 0),
             "device": cpu_name(),
             "cores": cores(),
             "versions": {"python": platform.python_version()}
@@ -312,6 +327,7 @@ def keep(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a handful, in a minute")
+    parser.add_argument("--rest", action="store_true", help="what the kept matrix lacks, or did not recover in it")
     parser.add_argument("--only", metavar="NAME", action="append", help="chains whose name holds NAME")
     parser.add_argument("--jobs", type=int, default=3, metavar="N", help="run folders at once")
     parser.add_argument("--minutes", type=float, default=50, metavar="M", help="begin no more after so long")
@@ -323,18 +339,25 @@ def main() -> int:
         return 0
     began = time.monotonic()
     chains = _asked_for(asked)
+    before: dict[str, Any] | None = None
+    stay: list[Fault] = []
+    if asked.rest:
+        before = json.loads(RESULTS.read_text())
+        asked.seed = before["made_by"]["seed"]
+        chains, stay = to_do(before, chains)
     mounts = can_mount()
     missed = [f"{c.name}: no small disk can be mounted here" for c in chains if c.small_disk and not mounts]
     chains = [c for c in chains if mounts or not c.small_disk]
     with tempfile.TemporaryDirectory(prefix="gtf-worlds-") as place:
-        known = worlds(Path(place), [c.world for c in chains])
+        whole = not (asked.quick or asked.only)
+        known = worlds(Path(place), [*(c.world for c in chains), *(["synthetic"] if whole else [])])
         asked.reference = next(iter(known.values())).reference
         faults, not_inflicted = run_all(chains, known, asked.seed, asked.jobs, asked.minutes)
         missed += not_inflicted
-        whole = not (asked.quick or asked.only)
         measured = overhead(known["synthetic"], REPEATS) if whole else []
+        faults += stay
         if whole:
-            keep(faults, missed, measured, asked, (time.monotonic() - began) / 60)
+            keep(faults, missed, measured, asked, (time.monotonic() - began) / 60, before)
     console = Console()
     console.width = max(console.width, 140)
     console.print(show(faults))

@@ -175,6 +175,16 @@ def test_a_fault_strikes_once_in_however_many_processes(tmp_path: Path) -> None:
     assert [inject.strikes(injection) for _ in range(3)] == [True, False, False]
 
 
+def test_what_a_matrix_lacks_or_did_not_recover_is_run_again_whole_chains_at_a_time() -> None:
+    chains = [scenarios.Chain(name, "synthetic", ()) for name in ("well", "half", "never")]
+    well, half, other = (
+        Fault("SIGKILL of raylet", "synthetic", recovered=recovered, chain=chain)
+        for chain, recovered in (("well", True), ("half", True), ("half", False))
+    )
+    todo, stay = faults.to_do({"faults": [fault.to_json() for fault in (well, half, other)]}, chains)
+    assert [chain.name for chain in todo] == ["half", "never"] and stay == [well]
+
+
 def test_the_page_has_a_line_a_kind_of_fault(tmp_path: Path) -> None:
     fault = Fault("SIGKILL of raylet", "synthetic", "probe", 0.5, 3, recovered=True, chain="a")
     worse = Fault("SIGKILL of raylet", "smoke", "probe", 1.5, 3, lost=2, chain="b")
