@@ -25,6 +25,7 @@ from gtsearch import nodes  # first: it says how ray is loaded
 import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -322,6 +323,19 @@ class _Places(tune.Callback):
         desk.workers, desk.spare = self.room.workers()
 
 
+class _Unreported(TrialProgressCallback):
+    """In the place of Tune's own reporter, which keeps every trial even where it is to say nothing."""
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+        """Nothing: gtsearch has a display of its own."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Nothing, for the same reason."""
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Nothing, for the same reason."""
+
+
 # A thread that shares its core with many others still does so many floating-point operations a second.
 _SLOWEST_FLOPS = 5e8
 
@@ -368,7 +382,11 @@ def drive(conductor: Conductor, folder: Path, scratch: Path, resources: Resource
                 storage_path=str(scratch),
                 stop=_JobStopper(key),
                 verbose=2 if verbose else 0,
-                callbacks=[_Watcher(key), *([_Places(key, room)] if resources.cluster else [])],
+                callbacks=[
+                    _Watcher(key),
+                    *([_Places(key, room)] if resources.cluster else []),
+                    *([] if verbose else [_Unreported()]),
+                ],
                 failure_config=FailureConfig(max_failures=0),
                 checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
