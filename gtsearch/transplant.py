@@ -150,7 +150,8 @@ def merge(model: Model, *, optimizer: torch.optim.Optimizer | None = None) -> Mo
         plain.train(product.training)
         (weight,) = _weights(plain)
         swaps |= {product.A: {"E" if isinstance(plain, Embedding) else "weight": weight}, product.B: {}}
-        by |= {product: plain} | {head: head.merged(weight) for head in tied if isinstance(head, TiedHead)}
+        heads = [head for head in tied if isinstance(head, TiedHead)]
+        by |= {product: plain} | {head: head.merged(weight).train(head.training) for head in heads}
     if optimizer is not None:
         _swap(optimizer, swaps, ", ".join(f"`{place}`" for place in products))
     _replace(model, by)
@@ -202,14 +203,14 @@ def _find(model: nn.Module, name: str | None, rows: int) -> tuple[str, Replaceab
         named = modules.get(name)
         if isinstance(named, Replaceable):
             return name, named
-        what = f"`{name}` is a {_kind(named)}" if named is not None else f"the model has no layer `{name}`"
+        what = f"`{name}` is {_kind(named)}" if named is not None else f"the model has no layer `{name}`"
         raise GtsearchError(f"{what}; an nn.Embedding or an nn.Linear can be replaced; it has: {_candidates(model)}")
     told = _told(model)
     if told is not None:
         place = next((place for place, module in modules.items() if module is told), None)
         if isinstance(told, Replaceable) and place is not None:
             return place, told
-        where = f"a {_kind(told)}, which holds no table" if place is not None else "no layer of the model"
+        where = f"{_kind(told)}, which holds no table" if place is not None else "no layer of the model"
         raise GtsearchError(
             f"the model's get_input_embeddings() gives {where}; say which with name=..., one of: {_candidates(model)}"
         )
@@ -249,7 +250,7 @@ def _first_layer(model: nn.Module) -> tuple[str, Layer]:
         # A matrix beside layers is one of positions and the like; attention keeps its own beside a layer, too.
         if own and (next(module.children(), None) is None or type(module).__module__.startswith("torch.")):
             raise GtsearchError(
-                f"the model has no embedding, and its first layer, `{place}`, is a {_kind(module)}; an nn.Embedding or "
+                f"the model has no embedding, and its first layer, `{place}`, is {_kind(module)}; an nn.Embedding or "
                 f"an nn.Linear can be replaced; say which with name=..., one of: {_candidates(model)}"
             )
     raise GtsearchError("the model has no embedding; it needs an nn.Embedding or an nn.Linear")
@@ -289,8 +290,10 @@ def _weights(module: Replaceable) -> list[nn.Parameter]:
             return [module.A, module.B]
 
 
-def _kind(module: nn.Module | None) -> str:
-    return type(module).__name__
+def _kind(module: nn.Module) -> str:
+    """`a Conv1d`, `an EmbeddingBag`."""
+    kind = type(module).__name__
+    return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
 
 
 # -- what is refused -----------------------------------------------------------------------------------------
@@ -343,7 +346,7 @@ def _more_than_a_matrix(module: nn.Module) -> Iterator[tuple[str, str]]:
         more = ", ".join(sorted(own - {"weight", "bias"}))
         yield f"is made of more than a weight ({more}), as by weight_norm", "make one weight of it first"
     if type(module).forward is not base.forward or "forward" in vars(module):
-        yield f"is a {_kind(module)} with a forward of its own", f"make it a plain {base.__name__} first"
+        yield f"is {_kind(module)} with a forward of its own", f"make it a plain {base.__name__} first"
     tensors = module.parameters(recurse=False)
     hooked = any(getattr(module, hook, None) for hook in HOOKS)
     if hooked or any(getattr(tensor, hook, None) for tensor in tensors for hook in HOOKS_OF_A_TENSOR):
@@ -365,7 +368,7 @@ def _tied(model: nn.Module, place: str, replaced: Replaceable) -> list[nn.Module
                 (isinstance(other, nn.Linear) and other.weight is replaced.weight) or _alike(other, replaced)
             )
         if not reads:
-            what = f"`{other_place}`, a {_kind(other)}" if other_place else "the model itself"
+            what = f"`{other_place}`, {_kind(other)}" if other_place else "the model itself"
             raise GtsearchError(
                 f"`{place}` shares its numbers with {what}, which cannot read a product A B; only an output nn.Linear "
                 "of the same weight stays tied; give each numbers of its own first"
