@@ -280,7 +280,8 @@ def test_an_exported_file_lies_where_it_was_asked_for(
     embedding.write(path, torch.ones(3, 2), {"val_accuracy": 0.5, "epoch": 100})
     before = everything(tmp_path)
     export.export(replace(read, summary=read.summary | {"name": "../../../evil; $(x)"}))
-    assert everything(tmp_path) - before == {Path("a/b") / f"_._.._.._evil____x_-{winner['architecture']}.safetensors"}
+    name = f"_._.._.._evil____x_-{winner['architecture']}"
+    assert everything(tmp_path) - before == {Path("a/b") / f"{name}.{suffix}" for suffix in ("safetensors", "py")}
 
 
 def everything(folder: Path) -> set[Path]:

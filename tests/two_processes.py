@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
 
 import gtsearch
 
@@ -47,6 +48,10 @@ def main(rank: int, folder: Path) -> None:
         gradients(model, BATCHES[rank])
         module = model.module
         torch.save({name: (p.detach(), p.grad) for name, p in module.named_parameters()}, folder / f"{rank}.pt")
+        sharded = build(seed=0)
+        fully_shard(sharded)
+        gradients(sharded, BATCHES[rank])
+        torch.save({n: p.grad.full_tensor() for n, p in sharded.named_parameters()}, folder / f"{rank}-sharded.pt")
     finally:
         dist.destroy_process_group()
 
