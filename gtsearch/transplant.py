@@ -107,6 +107,7 @@ def transfer(
     product.B.requires_grad_(trains)
 
     if optimizer is not None:
+        _refuse_optimizer(optimizer)
         both = {"A": product.A, "B": product.B}
         # One weight, or the A and B of an earlier transfer.
         swaps = {old[0]: both} if len(old) == 1 else {o: {n: both[n]} for o, n in zip(old, both, strict=True)}
@@ -123,7 +124,8 @@ def merge(model: Model, *, optimizer: torch.optim.Optimizer | None = None) -> Mo
 
     Args:
         model: that `transfer` changed.
-        optimizer: of the model: the weight takes A's place in A's group, B leaves its own; state of both is dropped.
+        optimizer: of the model: the weight takes A's place in A's group, B leaves its own; state of both is dropped. Of
+            an A that was frozen and left out the weight takes B's place.
 
     Raises:
         GtsearchError: there is no A B in the model; one has hooks, or shares A or B with a layer that is not tied by
@@ -138,6 +140,8 @@ def merge(model: Model, *, optimizer: torch.optim.Optimizer | None = None) -> Mo
         Linear(in_features=64, out_features=32, bias=True)
     """
     _refuse_model(model)
+    if optimizer is not None:
+        _refuse_optimizer(optimizer)
     products = {place: module for place, module in model.named_modules() if isinstance(module, Product)}
     if not products:
         raise GtsearchError("there is no A B in the model that could be merged; `gtsearch.transfer` puts one there")
@@ -149,7 +153,10 @@ def merge(model: Model, *, optimizer: torch.optim.Optimizer | None = None) -> Mo
         plain = _merged(product)
         plain.train(product.training)
         (weight,) = _weights(plain)
-        swaps |= {product.A: {"E" if isinstance(plain, Embedding) else "weight": weight}, product.B: {}}
+        first, last = product.A, product.B
+        if optimizer is not None and not _holds(optimizer, first):  # it was frozen, and left out
+            first, last = last, first
+        swaps |= {first: {"E" if isinstance(plain, Embedding) else "weight": weight}, last: {}}
         heads = [head for head in tied if isinstance(head, TiedHead)]
         by |= {product: plain} | {head: head.merged(weight).train(head.training) for head in heads}
     if optimizer is not None:
@@ -445,21 +452,28 @@ def _replace(model: nn.Module, by: Mapping[nn.Module, nn.Module]) -> None:
 # -- the optimizer -------------------------------------------------------------------------------------------
 
 
-def _swap(optimizer: torch.optim.Optimizer, swaps: Swaps, what: str) -> None:
-    """Puts parameters in the place of others, in their groups, and forgets the state of those that go.
-
-    The groups stay as many as they were: a scheduler keeps a rate for each.
-    """
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise GtsearchError(f"optimizer=... takes a torch.optim.Optimizer, not a {type(optimizer).__name__}")
+def _refuse_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """Refuses optimizers that would go on with what they know of parameters that are gone."""
     kind = type(optimizer).__name__
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise GtsearchError(f"optimizer=... takes a torch.optim.Optimizer, not a {kind}")
     if isinstance(optimizer, torch.optim.SparseAdam):
         raise GtsearchError(f"{kind} takes sparse gradients alone, and that of B is dense; take another optimizer")
     own_books = type(optimizer).add_param_group is not torch.optim.Optimizer.add_param_group
     if own_books or isinstance(optimizer, torch.optim.LBFGS):
         raise GtsearchError(f"{kind} keeps books of its own about its parameters; make it anew afterwards")
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    if any(old.requires_grad and id(old) not in held for old in swaps):
+
+
+def _holds(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> bool:
+    return any(held is parameter for group in optimizer.param_groups for held in group["params"])
+
+
+def _swap(optimizer: torch.optim.Optimizer, swaps: Swaps, what: str) -> None:
+    """Puts parameters in the place of others, in their groups, and forgets the state of those that go.
+
+    The groups stay as many as they were: a scheduler keeps a rate for each.
+    """
+    if any(old.requires_grad and not _holds(optimizer, old) for old in swaps):
         raise GtsearchError(f"the optimizer does not hold the weight of {what}; give the one that trains this model")
     for group in optimizer.param_groups:
         for old, new in swaps.items():

@@ -561,6 +561,13 @@ def test_a_frozen_table_need_not_be_in_the_optimizer(E_W: Tensor) -> None:
     assert optimizer.param_groups[0]["params"] == [model.head.weight]
 
 
+def test_what_is_merged_is_trained_by_an_optimizer_that_held_b_alone(E_W: Tensor) -> None:
+    model = gtsearch.transfer(Theirs(), E_W, freeze_a=True)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    gtsearch.merge(model, optimizer=optimizer)
+    assert [id(p) for p in optimizer.param_groups[0]["params"]] == [id(p) for p in model.parameters()]
+
+
 class Books(torch.optim.SGD):
     """Keeps books of its own, as those that shard their state."""
 
