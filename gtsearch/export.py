@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ import torch
 import gtsearch
 
 {model}
-gtsearch.transfer(model, __file__.removesuffix(".py") + {suffix!r}{scale})
+gtsearch.transfer(model, __file__.removesuffix(".py") + {suffix}{scale})
 optimizer = torch.optim.AdamW(model.parameters(){options})  # made after the transfer
 loss = torch.nn.functional.cross_entropy(model(x), y)
 loss.backward()
@@ -115,7 +116,7 @@ def _script(out: Path, d_vocab: int, header: Mapping[str, Any], config: Mapping[
     return SCRIPT.format(
         tuned=f"\n# The run's own target was tuned to {told}." if told else "",
         model=(VECTORS if header.get("vectors") else TOKENS).format(n=d_vocab),
-        suffix=out.suffix,
+        suffix=json.dumps(out.suffix),
         scale=f", scale={scale}" if scale else "",
         options="".join(f", {name}={tuned[name]}" for name in ("lr", "weight_decay") if name in tuned),
     )
