@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gtsearch.experiment import resume, run
     from gtsearch.notebook import load_results, look
     from gtsearch.spec import load_spec
-    from gtsearch.transplant import transfer
+    from gtsearch.transplant import merge, transfer
 
     __version__: str
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # path. A Python started in the working tree finds this folder first, and would look for them here alone.
 __path__ = extend_path(__path__, __name__)
 
-__all__ = ["__version__", "load_results", "load_spec", "look", "resume", "run", "transfer"]
+__all__ = ["__version__", "load_results", "load_spec", "look", "merge", "resume", "run", "transfer"]
 
 _HOMES = {
     "run": "gtsearch.experiment",
@@ -30,6 +30,7 @@ _HOMES = {
     "look": "gtsearch.notebook",
     "load_spec": "gtsearch.spec",
     "transfer": "gtsearch.transplant",
+    "merge": "gtsearch.transplant",
 }
 
 

@@ -359,16 +359,17 @@ def export(
         typer.Option("--out", "-o", metavar="FILE", help="The file; default: NAME-ARCHITECTURE.safetensors."),
     ] = None,
 ) -> None:
-    """Copy the certified embedding to a file.
+    """Copy the certified embedding to a file, with a script that uses it.
 
-    It is that of the weak model that pays, else of the smallest that clears. Says how to use it, too.
+    It is that of the weak model that pays, else of the smallest that clears. The script beside it, with the suffix .py,
+    trains a small model for one step: run it as it stands, then put your own model in.
 
     \b
     Example:
       gtsearch export runs/modadd-20260131-101500 --out E_W.safetensors
     """
+    from gtsearch.export import export as export_from
     from gtsearch.results import load_results
-    from gtsearch.transplant import export as export_from
 
     _say(export_from(load_results(run), out))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return seen
 
 
-def finished(folder: Path, **weak: Any) -> Path:
+def finished(folder: Path, vectors: bool = False, **weak: Any) -> Path:
     """A run folder as a finished run leaves it, with one embedding."""
     folder.mkdir(parents=True)
     winner = PAYS | {"run_id": "a1", "architecture": "mlp-d3-w4-L2"}
@@ -70,7 +71,9 @@ def finished(folder: Path, **weak: Any) -> Path:
     results.write_tables(folder, [], 1.0)
     results.write_json(folder / "summary.json", summary)
     artefact.write(
-        folder / "embeddings" / "a1-e120.safetensors", torch.ones(11, 3), {"epoch": 120, "val_accuracy": 0.42}
+        folder / "embeddings" / "a1-e120.safetensors",
+        torch.ones(11, 3),
+        {"epoch": 120, "val_accuracy": 0.42, "vectors": vectors},
     )
     return folder
 
@@ -306,22 +309,35 @@ def test_breakeven_shows_what_there_is_of_a_run_without_its_end_and_says_so(call
 # -- export -------------------------------------------------------------------------------------------------
 
 
-def test_export_copies_the_certified_embedding_and_what_it_prints_works(call: Call, tmp_path: Path) -> None:
+def test_export_copies_the_certified_embedding_with_a_script_that_runs(call: Call, tmp_path: Path) -> None:
     folder = finished(tmp_path / "tiny")
     code, out, _ = call("export", str(folder))
     assert code == 0
     assert out.splitlines() == [
         "tiny-mlp-d3-w4-L2.safetensors: E_W [11, 3] of mlp-d3-w4-L2, which pays; "
         "validation accuracy 0.42 after 120 epochs",
-        "",
-        "import gtsearch",
-        'model = gtsearch.transfer(model, "tiny-mlp-d3-w4-L2.safetensors", scale=2.346)  '
-        "# make the optimizer after this",
-        "# the target was tuned to lr 0.005, weight_decay 3",
+        "tiny-mlp-d3-w4-L2.py: one step of training with it; run it as it stands, then put your own model in",
     ]
-    names: dict[str, Any] = {"model": torch.nn.Sequential(torch.nn.Embedding(11, 8))}
-    exec("\n".join(out.splitlines()[2:]), names)
-    assert torch.equal(names["model"][0].A, torch.full((11, 3), 2.346))
+    script = Path("tiny-mlp-d3-w4-L2.py")
+    lines = script.read_text().splitlines()
+    assert lines[1] == "# The run's own target was tuned to lr 0.005, weight_decay 3."
+    assert len([line for line in lines if line and not line.startswith("#")]) == 10
+    elsewhere = tmp_path / "elsewhere"  # it finds the file beside it, wherever both were put
+    elsewhere.mkdir()
+    for path in (script, script.with_suffix(".safetensors")):
+        path.rename(elsewhere / path.name)
+    done = subprocess.run([sys.executable, str(elsewhere / script.name)], capture_output=True, text=True)
+    assert re.fullmatch(r"one step, at a loss of \d+\.\d{3}\n", done.stdout), done.stderr
+    names = runpy.run_path(str(elsewhere / script.name))
+    assert names["model"][0].A.shape == (11, 3) and names["optimizer"].param_groups[0]["lr"] == 0.005
+    assert 2.3 < float(names["model"][0].A.detach().mean()) < 2.4  # 2.346 times ones, one step of 0.005 on
+
+
+def test_the_script_of_an_embedding_of_vectors_has_a_model_over_vectors(call: Call, tmp_path: Path) -> None:
+    folder = finished(tmp_path / "tiny", vectors=True)
+    assert call("export", str(folder), "-o", "E")[0] == 0
+    names = runpy.run_path("E.py")
+    assert names["model"][0].A.shape == (11, 3) and names["x"].shape == (32, 11)
 
 
 def test_export_falls_back_to_the_smallest_that_clears(call: Call, tmp_path: Path) -> None:
@@ -335,6 +351,7 @@ def test_export_falls_back_to_the_smallest_that_clears(call: Call, tmp_path: Pat
     ("spoil", "complaint"),
     [
         (lambda folder: Path("tiny-mlp-d3-w4-L2.safetensors").touch(), "exists; choose another --out"),
+        (lambda folder: Path("tiny-mlp-d3-w4-L2.py").touch(), "L2.py exists; choose another --out"),
         (lambda folder: (folder / "embeddings" / "a1-e120.safetensors").unlink(), "is gone"),
         (lambda folder: (folder / "embeddings" / "a1-e9.safetensors").touch(), "is one of 2 files"),
         (lambda folder: (folder / "embeddings" / "a1-e120.safetensors").write_bytes(b"?"), "is not an embedding"),
@@ -344,8 +361,31 @@ def test_export_falls_back_to_the_smallest_that_clears(call: Call, tmp_path: Pat
 def test_export_refuses(call: Call, tmp_path: Path, spoil: Callable[[Path], Any], complaint: str) -> None:
     folder = finished(tmp_path / "tiny")
     spoil(folder)
+    before = sorted(tmp_path.iterdir())
     code, out, error = call("export", str(folder))
     assert (code, out) == (2, "") and complaint in error and error.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("out", "complaint"),
+    [
+        ("torch.safetensors", "torch.py would hide the Python module `torch`; choose another --out"),
+        ("E.py", "E.py is to hold the embedding, and the script stands beside it; give --out *.safetensors"),
+    ],
+)
+def test_export_refuses_names_that_cannot_be(call: Call, tmp_path: Path, out: str, complaint: str) -> None:
+    folder = finished(tmp_path / "tiny")
+    assert call("export", str(folder), "-o", out) == (2, "", f"gtsearch: {complaint}\n")
+    assert not list(tmp_path.glob("*.*"))
+
+
+def test_what_stands_in_a_run_is_not_written_into_a_script_as_code(call: Call, tmp_path: Path) -> None:
+    folder = finished(tmp_path / "tiny")
+    text = (folder / "summary.json").read_text()
+    (folder / "summary.json").write_text(text.replace('"lr"', '"lr 1\\nraise SystemExit(1)\\n"'))
+    assert call("export", str(folder), "-o", "E.safetensors")[0] == 0
+    assert "SystemExit" not in Path("E.py").read_text()
 
 
 def test_export_refuses_a_run_in_which_nothing_clears_and_a_place_that_is_not(call: Call, tmp_path: Path) -> None:

@@ -19,10 +19,11 @@ from small_tasks import small
 from test_spec import SMALLEST, changed
 
 from gtsearch.errors import GtsearchError
+from gtsearch.export import export
 from gtsearch.resources import resources_for
 from gtsearch.results import load_results
 from gtsearch.spec import parse_spec
-from gtsearch.transplant import export, transfer
+from gtsearch.transplant import transfer
 
 ROOT = Path(__file__).parent.parent
 RAISED = {

@@ -9,6 +9,7 @@ import pytest
 import torch
 from training_kit import SPLITS, TASK, column, generator, member, plan, train
 
+import gtsearch
 from gtsearch import catalog
 from gtsearch.methods.base import Method
 from gtsearch.methods.grokfast_ema import GrokfastEma
@@ -121,3 +122,14 @@ def test_a_stack_costs_a_member_less_than_a_member_alone() -> None:
 
     seconds_a_member(2), seconds_a_member(1)  # the first call of each kind loads kernels
     assert seconds_a_member(64) < seconds_a_member(1) / 4
+
+
+def test_a_model_on_the_device_gets_its_embedding_there() -> None:
+    E_W = torch.randn(11, 3, generator=generator(0))
+    here, there = (
+        gtsearch.transfer(torch.nn.Sequential(torch.nn.Embedding(11, 8)).to(device), E_W, generator=generator(1))
+        for device in ("cpu", "cuda")
+    )
+    assert there[0].A.is_cuda and torch.equal(there[0].B.cpu(), here[0].B)
+    tokens = torch.arange(11)
+    torch.testing.assert_close(gtsearch.merge(there)(tokens.cuda()).cpu(), here(tokens), rtol=1e-3, atol=1e-3)

@@ -26,7 +26,7 @@ def test_every_public_name_is_there() -> None:
     assert gtsearch.run is experiment.run and gtsearch.resume is experiment.resume
     assert gtsearch.load_results is notebook.load_results and gtsearch.look is notebook.look
     assert gtsearch.load_spec is spec.load_spec
-    assert gtsearch.transfer is transplant.transfer
+    assert gtsearch.transfer is transplant.transfer and gtsearch.merge is transplant.merge
     assert gtsearch.__version__ == version("gtsearch")
     assert set(gtsearch.__all__) <= set(dir(gtsearch))
 

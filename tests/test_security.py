@@ -31,7 +31,7 @@ import pytest
 import torch
 from run_folders import copy, forget_the_end, small_story, write_run
 
-from gtsearch import cli, embedding, experiment, listing, notebook, results, salvage, transplant, trust
+from gtsearch import cli, embedding, experiment, export, listing, notebook, results, salvage, trust
 from gtsearch.analysis import asked, predictors, style
 from gtsearch.analysis import embedding as figure
 from gtsearch.analysis.report import write_report
@@ -279,8 +279,9 @@ def test_an_exported_file_lies_where_it_was_asked_for(
     path = run / "embeddings" / f"{winner['run_id']}-e100.safetensors"
     embedding.write(path, torch.ones(3, 2), {"val_accuracy": 0.5, "epoch": 100})
     before = everything(tmp_path)
-    transplant.export(replace(read, summary=read.summary | {"name": "../../../evil; $(x)"}))
-    assert everything(tmp_path) - before == {Path("a/b") / f"_._.._.._evil____x_-{winner['architecture']}.safetensors"}
+    export.export(replace(read, summary=read.summary | {"name": "../../../evil; $(x)"}))
+    name = f"_._.._.._evil____x_-{winner['architecture']}"
+    assert everything(tmp_path) - before == {Path("a/b") / f"{name}.{suffix}" for suffix in ("safetensors", "py")}
 
 
 def everything(folder: Path) -> set[Path]:
@@ -298,9 +299,9 @@ def test_an_embedding_is_looked_for_in_the_run_folder_by_its_whole_name(run_id: 
     embedding.write(run / "outside-e1.safetensors", torch.ones(3, 2), {})
     embedding.write(run / "embeddings" / "aa-e1.safetensors", torch.ones(3, 2), {})
     with pytest.raises(ResultsError, match="is gone"):
-        transplant._certified(run, run_id)
+        export._certified(run, run_id)
     assert figure._file(results.load_results(run), run_id) is None
-    assert transplant._certified(run, "aa").name == "aa-e1.safetensors"
+    assert export._certified(run, "aa").name == "aa-e1.safetensors"
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x.safetensors", "embeddings/../../x.safetensors", "a\0b"])
