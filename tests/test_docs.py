@@ -30,7 +30,16 @@ FETCHED = {
     "use": ("href", "xlink:href"),
     "image": ("href", "xlink:href"),
 }
-FETCHING_LINKS = {"stylesheet", "icon", "preload", "preconnect", "prefetch", "modulepreload", "dns-prefetch", "manifest"}
+FETCHING_LINKS = {
+    "stylesheet",
+    "icon",
+    "preload",
+    "preconnect",
+    "prefetch",
+    "modulepreload",
+    "dns-prefetch",
+    "manifest",
+}
 
 
 class _Fetched(HTMLParser):

@@ -1,4 +1,4 @@
-"""What the README, CONTRIBUTING and the pages in docs/ show is what there is: experiments, keys, defaults, menus, files, code."""
+"""What README, CONTRIBUTING and docs/ show is what there is: experiments, keys, defaults, menus, files, code."""
 
 from __future__ import annotations
 
