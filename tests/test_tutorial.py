@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,12 +149,14 @@ def test_installing_makes_the_command(tmp_path: Path) -> None:
     """The commands as they stand; pip is kept from the network, and what gtsearch needs is borrowed from here."""
     sources = copy_sources(tmp_path / "gtsearch")
     shutil.copy(ROOT / "constraints.txt", sources)
-    alone = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "1", "PIP_QUIET": "1"}
+    here = [path for path in sys.path if path.endswith("site-packages")]
+    # pip takes the value of the third for that of the option without "no".
+    alone = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_QUIET": "1"}
     script = f"{INSTALL.text}\ncommand -v gtsearch\ngtsearch --help\n"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=sources,
-        env={**os.environ, **alone, "PYTHONPATH": sysconfig.get_path("purelib")},
+        env={**os.environ, **alone, "PYTHONPATH": os.pathsep.join(here)},
         capture_output=True,
         text=True,
     )
