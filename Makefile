@@ -8,7 +8,7 @@ FOLDERS := $(filter-out %__pycache__,$(patsubst %/,%,$(wildcard gtsearch gtsearc
 GROUND := pyproject.toml constraints.txt $(FOLDERS)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --config-settings editable_mode=strict
 
-.PHONY: run test check slow generated faults bench clean
+.PHONY: run test check slow generated faults bench docs clean
 
 run: .venv/installed
 	$(BIN)/gtsearch run search_spaces/modadd.yaml
@@ -38,8 +38,13 @@ faults: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.table --run
 
+# The pages of docs/ as a site that opens from the disk; a broken link fails. Building it asks no network.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo site/index.html
+
 clean:
-	rm -rf .venv build dist gtsearch.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site gtsearch.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -48,6 +53,10 @@ $(BIN)/python:
 	$(INSTALL) --editable .
 	touch $@
 
+.venv/installed-docs: $(GROUND) | $(BIN)/python
+	$(INSTALL) --editable '.[docs]'
+	touch $@ .venv/installed
+
 .venv/installed-dev: $(GROUND) | $(BIN)/python
 	$(INSTALL) --editable '.[dev]'
-	touch $@ .venv/installed
+	touch $@ .venv/installed .venv/installed-docs

@@ -368,6 +368,8 @@ def _conduct(
                 raise
             if conductor.ends_early:
                 display.note("stopping: what is there is drawn now; Ctrl-C once more leaves at once")
+            else:
+                display.note("the search is over; figures and report.html are drawn now")
         _sweep(folder)  # of workers that were killed as they wrote
         if conductor.ends_early:
             return _left_off(folder, conductor)
