@@ -202,6 +202,30 @@ def report(
 
 
 @app.command()
+def track(
+    run: RunArgument,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="TRACKER", help="As in an experiment: wandb, or '{name: mlflow, uri: ...}'."),
+    ] = None,
+) -> int:
+    """Send a run to experiment trackers.
+
+    To those that its experiment names, or to others; only what was not sent there before. Of a run that was
+    interrupted, the members that finished.
+
+    \b
+    Examples:
+      gtsearch track runs/modadd-20260131-101500
+      gtsearch track runs/modadd-20260131-101500 --to tensorboard
+      gtsearch track runs/modadd-20260131-101500 --to '{name: mlflow, uri: "http://127.0.0.1:5000"}'
+    """
+    from gtsearch import tracking
+
+    return tracking.track(run, tracking.named(to or []), lambda line: _say([line]))
+
+
+@app.command()
 def price(
     run: RunArgument,
     device: Annotated[
