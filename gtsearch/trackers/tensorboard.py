@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from gtsearch.trackers.base import FAILED, Ended, Member, Sender, TrackedRun, Tracker, Value
+from gtsearch.trackers.base import FAILED, Ended, Member, Sender, TrackedRun, Tracker
 
 _WHOLE_IN_A_FLOAT = 2**53
 _CERTIFICATE = "certificate"
@@ -42,18 +42,13 @@ class _Files(Sender):
         self.run = run
 
     def send(self, member: Member) -> None:
-        from tensorboard.plugins.hparams import api_pb2, summary
-
-        hparams = {name: _plain(value) for name, value in {**member.tags, **member.params}.items()}
-        how = api_pb2.STATUS_FAILURE if member.how == FAILED else api_pb2.STATUS_SUCCESS
-
         def write(add: _Add) -> None:
-            add(summary.session_start_pb(hparams, group_name=member.key, start_time_secs=member.began), 0, member.began)
+            add(_session_start(member), 0, member.began)
             for epoch, values in member.curve:
                 # A curve tells seconds of training; when they passed is only known of the whole.
                 add(_scalars(values), epoch, min(member.began + values.get("train_seconds", 0.0), member.ended))
             add(_scalars(member.numbers), member.epochs, member.ended)
-            add(summary.session_end_pb(how, end_time_secs=member.ended), member.epochs, member.ended)
+            add(_session_end(member), member.epochs, member.ended)
 
         self._write(self.run.own.joinpath(*member.name.split("/")), write)
 
@@ -86,9 +81,37 @@ _Add = Callable[[Any, int, float], None]
 """Takes a Summary, its step, and when it was, in seconds since 1970."""
 
 
-def _plain(value: Value) -> Value:
-    """HParams keeps numbers as floats, in which a seed would lose digits."""
-    return str(value) if isinstance(value, int) and abs(value) > _WHOLE_IN_A_FLOAT else value
+def _session_start(member: Member) -> Any:
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import SessionStartInfo
+
+    info = SessionStartInfo(group_name=member.key, start_time_secs=member.began)
+    for name, value in {**member.tags, **member.params}.items():
+        # Numbers are kept as floats, in which a seed would lose digits.
+        if isinstance(value, str) or abs(value) > _WHOLE_IN_A_FLOAT:
+            info.hparams[name].string_value = str(value)
+        else:
+            info.hparams[name].number_value = value
+    return _hparams(metadata.SESSION_START_INFO_TAG, session_start_info=info)
+
+
+def _session_end(member: Member) -> Any:
+    from tensorboard.plugins.hparams import api_pb2, metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import SessionEndInfo
+
+    how = api_pb2.STATUS_FAILURE if member.how == FAILED else api_pb2.STATUS_SUCCESS
+    info = SessionEndInfo(status=how, end_time_secs=member.ended)
+    return _hparams(metadata.SESSION_END_INFO_TAG, session_end_info=info)
+
+
+def _hparams(tag: str, **content: Any) -> Any:
+    """What `tensorboard.plugins.hparams.summary` makes, which needs tensorflow."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    plugin = metadata.create_summary_metadata(HParamsPluginData(version=metadata.PLUGIN_DATA_VERSION, **content))
+    return Summary(value=[Summary.Value(tag=tag, metadata=plugin, tensor=metadata.NULL_TENSOR)])
 
 
 def _scalars(values: Mapping[str, float]) -> Any:

@@ -6,6 +6,7 @@ Offline, as by default, it writes into the run folder, and `wandb sync` sends it
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -44,24 +45,21 @@ class Wandb(Tracker):
         outside = ["WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"]
         outside += ["WANDB_CONFIG_DIR"] if self.mode == "offline" else []
         return dict.fromkeys(outside, str(scratch)) | {
-            "WANDB_DIR": str(own),
             "WANDB_SILENT": "true",
             "WANDB_CONSOLE": "off",
             "WANDB_DISABLE_GIT": "true",
             "WANDB_DISABLE_CODE": "true",
             "WANDB_ERROR_REPORTING": "false",
-            "WANDB_SYMLINK": "false",
             "WANDB_MODE": self.mode,
         }
 
     def open(self, run: TrackedRun) -> Sender:
-        run.own.mkdir(parents=True, exist_ok=True)
         return _Client(self, run)
 
 
 class _Client(Sender):
     def __init__(self, tracker: Wandb, run: TrackedRun) -> None:
-        self.tracker, self.run = tracker, run
+        self.tracker, self.run, self.place = tracker, run, tempfile.mkdtemp()
         self.ours = run.group.rpartition("-")[2]
 
     def send(self, member: Member) -> None:
@@ -71,7 +69,7 @@ class _Client(Sender):
         for epoch, values in member.curve:
             sent.log(values | {"epoch": epoch}, step=epoch)
         sent.summary.update({**member.numbers, "status": member.tags["status"]})
-        sent.finish(exit_code=int(member.how == FAILED))
+        self._finish(sent, int(member.how == FAILED))
 
     def end(self, ended: Ended) -> None:
         import wandb
@@ -84,29 +82,40 @@ class _Client(Sender):
         shown: dict[str, Any] = {f"figures/{path.stem}": wandb.Image(str(path)) for path in ended.figures}
         shown |= {path.stem: wandb.Html(str(path)) for path in ended.files if path.suffix == ".html"}
         sent.log(shown)
-        for path in ended.files:  # copied, since wandb would leave links, which end where the folder is moved
-            copy = Path(sent.dir) / path.name
-            shutil.copyfile(path, copy)
-            sent.save(str(copy), base_path=sent.dir, policy="now")
-        sent.finish()
+        for path in ended.files:
+            if path.suffix != ".html":  # copied, since wandb would leave links
+                copy = Path(sent.dir) / path.name
+                shutil.copyfile(path, copy)
+                sent.save(str(copy), base_path=sent.dir, policy="now")
+        self._finish(sent, 0)
 
     def close(self) -> None:
         import wandb
 
         wandb.teardown()
 
+    def _finish(self, sent: Any, exit_code: int) -> None:
+        """Offline, what is whole moves into the run folder, without wandb's logs, which are links, and with its name
+        alone: one run is one folder, however often it is sent."""
+        folder = Path(sent.dir).parent
+        sent.finish(exit_code=exit_code)
+        if self.tracker.mode == "offline":
+            for unneeded in ("logs", "tmp"):
+                shutil.rmtree(folder / unneeded, ignore_errors=True)
+            for before in self.run.own.glob(f"offline-run-*-{sent.id}"):
+                shutil.rmtree(before)
+            self.run.own.mkdir(parents=True, exist_ok=True)
+            shutil.move(folder, self.run.own / folder.name)
+
     def _begin(self, key: str, name: str, kind: str, config: Mapping[str, Any], tags: list[str]) -> Any:
         import wandb
 
-        identity = f"{self.ours}-{key}"
-        for left in self.run.own.glob(f"wandb/*-{identity}"):  # by a crash, or of a run that went on
-            shutil.rmtree(left, ignore_errors=True)
         return wandb.init(
             project=self.tracker.project or self.run.experiment,
             entity=self.tracker.entity,
             mode=self.tracker.mode,
-            dir=str(self.run.own),
-            id=identity,
+            dir=self.place,
+            id=f"{self.ours}-{key}",
             name=name,
             group=self.run.name,
             job_type=kind,
