@@ -226,6 +226,27 @@ def track(
 
 
 @app.command()
+def dashboard(
+    run: RunArgument,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", metavar="N", min=1, max=65535, help="Where to listen; default: 8080, or a free one."),
+    ] = None,
+) -> None:
+    """Show the studies of a run in a browser, by optuna-dashboard.
+
+    Of a run that goes on too. It listens on this machine alone and changes nothing; Ctrl-C ends it.
+
+    \b
+    Example:
+      gtsearch dashboard runs/modadd-20260131-101500
+    """
+    from gtsearch.dashboard import serve
+
+    serve(run, port, lambda line: _say([line]))
+
+
+@app.command()
 def price(
     run: RunArgument,
     device: Annotated[

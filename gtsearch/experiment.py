@@ -35,7 +35,7 @@ from gtsearch.notebook import RunResults, look
 from gtsearch.plans import ablation_for
 from gtsearch.progress import Display
 from gtsearch.resources import Resources, cores, resources_for
-from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, MembersLog
+from gtsearch.results import ENVIRONMENT, LOG, SPEC, STUDIES, SUMMARY, MembersLog
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Phase
 from gtsearch.search.policy import Answer, Job
@@ -352,7 +352,7 @@ def _conduct(
                 trackers.announce()
                 for note in environment.get("resumed", [{}])[-1].get("notes", []):
                     display.note(note)
-                journal = Journal(folder / "study.log", spec.variations())
+                journal = Journal(folder / STUDIES, spec.variations())
                 conductor = Conductor(policy, log, journal, display, results.members(folder / LOG), stop)
                 conductor.kept = lambda: trackers.up_to(log.size)
                 if not (fresh or conductor.is_over()):
@@ -382,6 +382,8 @@ def _conduct(
                 trackers.end(None, tracking.STOP_SECONDS)
             else:
                 ended = finish(folder, policy, environment, conductor.elapsed_seconds, conductor.error)
+                with contextlib.suppress(OSError):  # a mirror
+                    journal.conclude(results.read_json(folder / SUMMARY))
                 trackers.end(ended.lines, tracking.END_SECONDS)
             return ended
     except KeyboardInterrupt:  # the second one, where the process is not ours to end
@@ -549,7 +551,7 @@ def _gone_on(folder: Path, now: dict[str, Any], torn: int) -> dict[str, Any]:
 
 def _remove_started(folder: Path) -> None:
     """Takes back a run folder in which nothing has run."""
-    for name in (SPEC, ENVIRONMENT, LOG, "study.log"):
+    for name in (SPEC, ENVIRONMENT, LOG, STUDIES):
         (folder / name).unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

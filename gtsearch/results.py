@@ -34,6 +34,7 @@ SCHEMA = 3
 """Version of everything in a run folder; a reader refuses any other."""
 
 SPEC, ENVIRONMENT, LOG, SUMMARY = "spec.yaml", "environment.json", "members.log", "summary.json"
+STUDIES = "study.log"
 
 STAGES = ("weak", "target")
 DESIGNS = ("snapshots", "endpoints", "dose")

@@ -175,7 +175,7 @@ class _Post:
     """
 
     def __init__(self, tracker: Tracker, order: Json, scratch: Path, folder: Path, say: Say) -> None:
-        self.tracker, self.say = tracker, say
+        self.name, self.say = f"{tracker.name} ({tracker.destination})", say
         self.sent, self.trouble, self.done, self.over = 0, "", False, threading.Event()
         own, place = folder.resolve() / TRACKERS / tracker.label, scratch / tracker.label
         place.mkdir()
@@ -213,19 +213,18 @@ class _Post:
         self.sent = said.get("sent", self.sent)
         first, self.trouble = not self.trouble, said.get("trouble") or said.get("gone") or self.trouble
         if first and "trouble" in said:
-            self.say(f"{self.tracker.name}: {self.trouble}; the run goes on, and it is tried again")
+            self.say(f"cannot send to {self.name}: {self.trouble}; the run goes on, and it is tried again")
         self.done = "done" in said
         if self.done or "gone" in said:
             self.over.set()
 
     def told(self, members: int, folder: Path) -> str:
         """How far it got, in a line."""
-        name = self.tracker.name
         if self.done:
-            return f"{name}: all {members} members are sent ({self.tracker.destination})"
+            return f"{self.name}: all {members} members are sent"
         left = f"{members - self.sent} of {members} members" if self.sent < members else "what the run came to"
         why = self.trouble or "it takes too long"
-        return f"{name}: {left} not sent ({why}); send the rest with: gtsearch track {folder}"
+        return f"{self.name}: {left} not sent ({why}); send the rest with: gtsearch track {folder}"
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

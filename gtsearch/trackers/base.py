@@ -175,7 +175,7 @@ class Tracker(BaseModel, ABC):
     @property
     @abstractmethod
     def destination(self) -> str:
-        """Where it sends, for people: without secrets."""
+        """Where it sends, in a few words for people: without secrets."""
 
     def surroundings(self, own: Path, scratch: Path) -> dict[str, str]:
         """Environment variables for its client: no telemetry, nothing outside of `own` and `scratch`."""

@@ -32,6 +32,7 @@ from gtsearch.trust import TRACKERS
 AGAIN_SECONDS, MOST_SECONDS = 5.0, 60.0  # until a tracker that failed is asked again, at first and at most
 LOOK_SECONDS = 1.0
 FILES = ("report.html", "summary.json", "spec.yaml", "environment.json", "trials.parquet")
+_LONGEST = 200  # characters of a reason
 SHOWN_SECONDS = 0.5  # between two words of how far it is
 
 Json = dict[str, Any]
@@ -125,8 +126,7 @@ class Courier:
                 pause = AGAIN_SECONDS
             except (Exception, SystemExit) as error:
                 self._drop()
-                what = masked(str(error) or type(error).__name__, dict(os.environ))
-                self.say({"sent": self.mark.members, "gone" if end is not None else "trouble": what[:300]})
+                self.say({"sent": self.mark.members, "gone" if end is not None else "trouble": _reason(error)})
                 if end is not None:
                     return
                 self.heard.wait(self.mark.bytes, pause)
@@ -181,7 +181,18 @@ class Courier:
             try:
                 sender.close()
             except Exception as error:
-                self.say({"trouble": masked(str(error), dict(os.environ))[:300]})
+                self.say({"trouble": _reason(error)})
+
+
+def _reason(error: BaseException) -> str:
+    """Why something failed, in a line: what the system said, where clients wrap that in pages of their own."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = inner.__cause__ or inner.__context__
+    what = masked(str(error) or type(error).__name__, dict(os.environ))
+    return what if len(what) <= _LONGEST else f"{what[:_LONGEST]}..."
 
 
 def main() -> None:
@@ -196,7 +207,7 @@ def main() -> None:
     try:
         Courier(order, heard, say).work()
     except (Exception, SystemExit) as error:  # a tracker that is never opened: a mark that is damaged, a full disk
-        say({"gone": masked(str(error), dict(os.environ))[:300]})
+        say({"gone": _reason(error)})
     output.flush()
     os._exit(0)  # a client may wait at Python's end for a server that is gone
 

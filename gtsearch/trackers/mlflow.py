@@ -56,7 +56,7 @@ class Mlflow(Tracker):
     @property
     def destination(self) -> str:
         into = f", experiment {self.experiment}" if self.experiment else ""
-        return (masked(self.uri, os.environ) if self.uri else "its database in the run folder") + into
+        return (masked(self.uri, os.environ) if self.uri else "a database in the run folder") + into
 
     def settled(self, environment: Mapping[str, str]) -> Self:
         return self.model_copy(update={"uri": self.uri or environment.get(_URI) or None})

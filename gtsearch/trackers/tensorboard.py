@@ -29,7 +29,7 @@ class TensorBoard(Tracker):
 
     @property
     def destination(self) -> str:
-        return "its files in the run folder"
+        return "files in the run folder"
 
     def open(self, run: TrackedRun) -> Sender:
         return _Files(run)

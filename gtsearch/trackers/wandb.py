@@ -37,8 +37,8 @@ class Wandb(Tracker):
 
     @property
     def destination(self) -> str:
-        project = f"project {self.project}" if self.project else "a project called like the experiment"
-        return f"{project}, online" if self.mode == "online" else f"{project}, its files in the run folder"
+        where = "online" if self.mode == "online" else "files in the run folder"
+        return f"{where}, project {self.project}" if self.project else where
 
     def surroundings(self, own: Path, scratch: Path) -> dict[str, str]:
         # Its settings of the user are read online alone, where they say which server.
