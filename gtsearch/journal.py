@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -79,7 +80,9 @@ class Journal:
         name = _named(row)
         if name not in self._studies:
             study = optuna.create_study(study_name=name, storage=self._storage, direction="minimize")
-            study.set_metric_names([VALUE])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the dashboard reads it
+                study.set_metric_names([VALUE])
             told = ("stage", "architecture", "params", "method", "variation", "task", "max_epochs", "goal")
             for key in told:
                 if row.get(key) is not None:
