@@ -68,7 +68,7 @@ class _Page:
         answer: Iterable[bytes] = self._application(environ, start_response)
         return answer
 
-    def _made(self) -> tuple[tuple[int, int], Any]:
+    def _made(self) -> tuple[bytes, Any]:
         from optuna_dashboard import wsgi
 
         of = _identity(self.path)
@@ -90,12 +90,13 @@ class _ReadOnly(JournalFileBackend):
         raise PermissionError("gtsearch shows a run and changes nothing of it")
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> bytes:
+    """Tells one journal from the next: its first line names the writer, each by an id of its own."""
     try:
-        stat = path.stat()
+        with path.open("rb") as file:
+            return file.readline(1000)
     except OSError as error:
         raise ResultsError(f"cannot read {path}: {error.strerror}") from None
-    return stat.st_dev, stat.st_ino
 
 
 class _Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):

@@ -18,8 +18,9 @@ from gtsearch.errors import GtsearchError
 from gtsearch.search.board import objective
 from gtsearch.spec import BASE, Spec
 
-VALUE = "share of max_epochs to the goal (above 1: missed)"
+VALUE = "share of max_epochs"
 """What a trial's value is called."""
+MEANING = "share of max_epochs that it took to the goal; above 1: missed"
 _TOLD = ("run_id", "status", "epochs", "epochs_to_goal", "best_val_accuracy", "architecture", "method", "seed")
 
 
@@ -83,10 +84,10 @@ class Journal:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the dashboard reads it
                 study.set_metric_names([VALUE])
-            told = ("stage", "architecture", "params", "method", "variation", "task", "max_epochs", "goal")
-            for key in told:
-                if row.get(key) is not None:
-                    study.set_user_attr(key, row[key])
+            told = {key: row[key] for key in ("architecture", "params", "max_epochs")}
+            # The dashboard shows the first five.
+            for key, value in {"value": MEANING, "verdict": "not known yet", **told}.items():
+                study.set_user_attr(key, value)
             self._studies[name] = study
         return self._studies[name]
 

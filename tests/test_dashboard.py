@@ -73,7 +73,7 @@ def test_it_shows_studies_that_can_be_read_and_ends_on_ctrl_c(
     rung = results.read_json(folder / "summary.json")["weak"]["ladder"][0]
     assert told["architecture"] == "mlp-d2-w4-L2" and told["verdict"] == rung["verdict"]
     detail = ask(f"{address}api/studies/{studies['target scratch']['study_id']}?after=0")
-    assert detail["metric_names"] == [VALUE]
+    assert detail["objective_names"] == [VALUE]
     attributes = {one["key"] for trial in detail["trials"] for one in trial["user_attrs"]}
     assert {"run_id", "status", "architecture"} <= attributes
 
@@ -86,7 +86,7 @@ def test_it_shows_studies_that_can_be_read_and_ends_on_ctrl_c(
     listening = [c for c in psutil.Process(process.pid).net_connections() if c.status == psutil.CONN_LISTEN]
     assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
 
-    mirror(folder, 40)  # a run that is resumed makes it anew
+    mirror(folder, 5)  # a run that is resumed makes it anew
     again = {study["study_name"] for study in ask(f"{address}api/studies")["study_summaries"]}
     assert again and again < set(studies)
 
