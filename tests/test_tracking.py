@@ -17,12 +17,15 @@ from typing import Any
 import psutil
 import pytest
 from experiment_kit import end, gtsearch, settled, tiny, wait_for_members
+from oracle import Oracle, spec, target_gets_there, weak_clears
 from run_folders import copy, forget_the_end, small_story, write_run
 
-from gtsearch import fields, results, tracking
+from gtsearch import fields, plans, results, tracking
 from gtsearch.analysis.merging import refuse_incomparable
 from gtsearch.cli import main
 from gtsearch.errors import ResultsError, SpecError, TrackerError
+from gtsearch.experiment import Conductor
+from gtsearch.progress import Display
 from gtsearch.results import MembersLog, load_results
 from gtsearch.spec import Spec, load_spec, parse_spec
 
@@ -245,6 +248,26 @@ with tracking.Tracking(to, folder, load_spec(folder / "spec.yaml"), {{}}, print)
         assert time.monotonic() < until
         time.sleep(0.1)
     assert "ended from outside" not in run.stderr, "that is for the reaper of its Ray to say"
+
+
+def test_a_run_announces_members_once_their_lines_are_on_the_disk(tmp_path: Path) -> None:
+    class NoJournal:
+        def add(self, rows: list[Json]) -> None:
+            pass
+
+    world = Oracle(weak_clears(lambda architecture: True), target_gets_there(lambda member: True))
+    with MembersLog(tmp_path / "members.log") as log:
+        policy, display = plans.ablation_for(spec(), workers=1), Display("", quiet=True)
+        conductor = Conductor(policy, log, NoJournal(), display, [])  # type: ignore[arg-type]
+        announced: list[tuple[int, int]] = []
+        lines = (tmp_path / "members.log").read_bytes
+        conductor.kept = lambda: announced.append((log.size, lines().count(b"\n")))
+        asked = conductor.next_job()
+        assert asked is not None
+        job = conductor.jobs[asked["id"]]
+        rows = [world.answer(member, job) for member in job.members]
+        conductor.take(job.id, rows, [])
+        assert announced == [(len(lines()), len(rows))] and conductor.error is None
 
 
 def test_without_trackers_nothing_is_started(folder: Path) -> None:
