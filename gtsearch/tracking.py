@@ -107,6 +107,13 @@ class Tracking:
         Returns:
             Whether everything is sent.
         """
+        try:
+            return self._end(lines, seconds, still)
+        except Exception as error:
+            self.say(f"trackers: {' '.join(str(error).split())}; send the rest with: gtsearch track {self.folder}")
+            return False
+
+    def _end(self, lines: Sequence[str] | None, seconds: float, still: bool) -> bool:
         size = (self.folder / LOG).stat().st_size
         if not (self.trackers and size):
             return not self.absent

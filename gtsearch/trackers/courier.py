@@ -69,7 +69,8 @@ class Heard:
     """What the run said so far. Its thread ends this process when there is no run any more."""
 
     def __init__(self, driver: int) -> None:
-        self.bytes, self.end = 0, None  # type: int, Json | None
+        self.bytes = 0
+        self.end: Json | None = None
         self.news = threading.Condition()
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._watch, args=(driver,), daemon=True).start()
@@ -95,6 +96,13 @@ class Heard:
 
 
 class Courier:
+    """Sends what is finished of one run to one tracker.
+
+    Args:
+        order: as the run gives it, first of all.
+        say: takes what is said to the run.
+    """
+
     def __init__(self, order: Json, heard: Heard, say: Any) -> None:
         self.folder, self.heard, self.say = Path(order["folder"]), heard, say
         settings = order["tracker"]
@@ -202,6 +210,7 @@ def main() -> None:
     def say(words: Json) -> None:
         output.write(json.dumps(words) + "\n")
 
+    os.nice(10)  # the cores are for training
     order = json.loads(sys.stdin.readline())
     heard = Heard(order["driver"])
     try:
