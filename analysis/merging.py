@@ -18,11 +18,11 @@ from gtsearch.errors import ResultsError
 from gtsearch.results import Results
 
 MAY_DIFFER = (
-    *("name", "about", "seed", "resources", "task.seed"),
+    *("name", "about", "seed", "resources", "trackers", "task.seed"),
     *("report.seeds", "report.at_least", "tradeoff.seeds", "tradeoff.target_seeds"),
 )
 """YAML paths, with all below them, that do not make another question: what it is called, which random numbers and how
-many of them were drawn for a claim, and what machine it ran on."""
+many of them were drawn for a claim, what machine it ran on, and who was told."""
 
 
 def refuse_incomparable(runs: Sequence[Results]) -> None:

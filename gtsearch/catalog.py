@@ -104,6 +104,11 @@ FIGURES: dict[str, str] = {
     "predictors": "gtsearch.analysis.predictors",
     "devices": "gtsearch.analysis.devices",
 }
+TRACKERS: dict[str, str] = {
+    "tensorboard": "gtsearch.trackers.tensorboard:TensorBoard",
+    "mlflow": "gtsearch.trackers.mlflow:Mlflow",
+    "wandb": "gtsearch.trackers.wandb:Wandb",
+}
 MENUS: Mapping[str, dict[str, str]] = {
     "task": TASKS,
     "model": MODELS,
@@ -114,6 +119,7 @@ MENUS: Mapping[str, dict[str, str]] = {
     "probe": PROBES,
     "score": SCORES,
     "figure": FIGURES,
+    "tracker": TRACKERS,
 }
 
 

@@ -202,6 +202,51 @@ def report(
 
 
 @app.command()
+def track(
+    run: RunArgument,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="TRACKER", help="As in an experiment: wandb, or '{name: mlflow, uri: ...}'."),
+    ] = None,
+) -> int:
+    """Send a run to experiment trackers.
+
+    To those that its experiment names, or to others; only what was not sent there before. Of a run that was
+    interrupted, the members that finished.
+
+    \b
+    Examples:
+      gtsearch track runs/modadd-20260131-101500
+      gtsearch track runs/modadd-20260131-101500 --to tensorboard
+      gtsearch track runs/modadd-20260131-101500 --to '{name: mlflow, uri: "http://127.0.0.1:5000"}'
+    """
+    from gtsearch import tracking
+
+    return tracking.track(run, tracking.named(to or []), lambda line: _say([line]))
+
+
+@app.command()
+def dashboard(
+    run: RunArgument,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", metavar="N", min=1, max=65535, help="Where to listen; default: 8080, or a free one."),
+    ] = None,
+) -> None:
+    """Show the studies of a run in a browser, by optuna-dashboard.
+
+    Of a run that goes on too. It listens on this machine alone and changes nothing; Ctrl-C ends it.
+
+    \b
+    Example:
+      gtsearch dashboard runs/modadd-20260131-101500
+    """
+    from gtsearch.dashboard import serve
+
+    serve(run, port, lambda line: _say([line]))
+
+
+@app.command()
 def price(
     run: RunArgument,
     device: Annotated[

@@ -42,6 +42,10 @@ class ResourcesError(GtsearchError):
     """The machine or the cluster cannot carry what was asked."""
 
 
+class TrackerError(GtsearchError):
+    """A run cannot be sent to a tracker: it is not installed, or there is nothing to send."""
+
+
 class BrokenOff(GtsearchError):
     """What a run stands on gave way while it went on: a full disk, a lost Ray, an embedding that was changed.
 

@@ -27,7 +27,7 @@ from typing import Any
 import psutil
 import torch
 
-from gtsearch import certificate, narrative, results
+from gtsearch import certificate, narrative, results, tracking
 from gtsearch.errors import BrokenOff, GtsearchError, OtherSchemaError, ResourcesError, ResultsError
 from gtsearch.journal import Journal
 from gtsearch.mending import mend
@@ -35,7 +35,7 @@ from gtsearch.notebook import RunResults, look
 from gtsearch.plans import ablation_for
 from gtsearch.progress import Display
 from gtsearch.resources import Resources, cores, resources_for
-from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, MembersLog
+from gtsearch.results import ENVIRONMENT, LOG, SPEC, STUDIES, SUMMARY, MembersLog
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Phase
 from gtsearch.search.policy import Answer, Job
@@ -94,7 +94,7 @@ def run(
     resources = resources_for(spec, workers, address)
     _prepare(spec)
     folder = Path(out) if out else Path("runs") / f"{spec.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    environment = _environment(resources, command)
+    environment = _environment(spec, resources, command)
     with heeded() as stop, _new_folder(folder, spec, environment) as log:
         return _conduct(spec, folder, log, environment, resources, address, verbose, stop, fresh=True)
 
@@ -114,14 +114,14 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
     _prepare(spec)
     with heeded(_way_on(folder)) as stop, MembersLog(folder / LOG) as log:
         _sweep(folder)
-        environment = _gone_on(folder, _environment(resources, sys.argv), log.torn)
+        environment = _gone_on(folder, _environment(spec, resources, sys.argv), log.torn)
         return _conduct(spec, folder, log, environment, resources, address, verbose, stop, fresh=False)
 
 
 def check(spec: Spec, workers: int | None = None) -> list[str]:
     """What would run, how many members at most, and an estimate of their cost. Runs nothing."""
     resources = resources_for(spec, workers)
-    return narrative.forecast(ablation_for(spec, resources.workers))
+    return [*narrative.forecast(ablation_for(spec, resources.workers)), *tracking.forecast(spec)]
 
 
 class Conductor:
@@ -146,6 +146,7 @@ class Conductor:
         self.policy, self.log, self.journal, self.display = policy, log, journal, display
         self.stop = stop or Stop()
         self.look: Callable[[], str | None] = lambda: None  # what of Ray is gone at this moment
+        self.kept: Callable[[], None] = lambda: None  # called when further members are on the disk
         self.seen: set[str] = set()
         self.finished = 0  # members that are in for good
         self.jobs: dict[str, Job] = {}
@@ -292,6 +293,7 @@ class Conductor:
             self.log.append(row)
             self.progress.pop(row["run_id"], None)
         self._tell_of(rows)
+        self.kept()
 
     def _tell_of(self, rows: Sequence[Row]) -> None:
         """Rows that are on the disk."""
@@ -342,38 +344,50 @@ def _conduct(
     stop.way_on = _way_on(folder)
     try:
         policy = ablation_for(spec, resources.workers, STACKED_MEMBERS if resources.device == "cuda" else None)
-        with Display(_title(spec, resources), quiet=verbose) as display:
-            for note in environment.get("resumed", [{}])[-1].get("notes", []):
-                display.note(note)
-            journal = Journal(folder / "study.log", spec.variations())
-            conductor = Conductor(policy, log, journal, display, results.members(folder / LOG), stop)
-            if not (fresh or conductor.is_over()):
-                rows = results.members(folder / LOG)
-                mend(
-                    folder,
-                    policy,
-                    rows,
-                    resources.device,
-                    resources.threads,
-                    display.note,
-                    lambda: conductor.ends_early,
-                )
-            try:
-                if not conductor.is_over():
-                    _search(conductor, folder, resources, address, verbose)
-            except ResourcesError:
-                if fresh and not conductor.seen:
-                    log.close()
-                    _remove_started(folder)
-                raise
+        display = Display(_title(spec, resources), quiet=verbose)
+        say = print if verbose else display.note
+        told = tracking.Tracking(spec.trackers, folder, spec, environment, say, lambda: stop.number is not None)
+        with told as trackers:
+            with display:
+                trackers.announce()
+                for note in environment.get("resumed", [{}])[-1].get("notes", []):
+                    display.note(note)
+                journal = Journal(folder / STUDIES, spec.variations())
+                conductor = Conductor(policy, log, journal, display, results.members(folder / LOG), stop)
+                conductor.kept = lambda: trackers.up_to(log.size)
+                if not (fresh or conductor.is_over()):
+                    rows = results.members(folder / LOG)
+                    mend(
+                        folder,
+                        policy,
+                        rows,
+                        resources.device,
+                        resources.threads,
+                        display.note,
+                        lambda: conductor.ends_early,
+                    )
+                try:
+                    if not conductor.is_over():
+                        _search(conductor, folder, resources, address, verbose)
+                except ResourcesError:
+                    if fresh and not conductor.seen:
+                        log.close()
+                        _remove_started(folder)
+                    raise
+                if conductor.ends_early:
+                    display.note("stopping: what is there is drawn now; Ctrl-C once more leaves at once")
+                else:
+                    display.note("the search is over; figures and report.html are drawn now")
+            _sweep(folder)  # of workers that were killed as they wrote
             if conductor.ends_early:
-                display.note("stopping: what is there is drawn now; Ctrl-C once more leaves at once")
+                ended = _left_off(folder, conductor)
+                trackers.end(None, tracking.STOP_SECONDS)
             else:
-                display.note("the search is over; figures and report.html are drawn now")
-        _sweep(folder)  # of workers that were killed as they wrote
-        if conductor.ends_early:
-            return _left_off(folder, conductor)
-        return finish(folder, policy, environment, conductor.elapsed_seconds, conductor.error)
+                ended = finish(folder, policy, environment, conductor.elapsed_seconds, conductor.error)
+                with contextlib.suppress(OSError):  # a mirror
+                    journal.conclude(results.read_json(folder / SUMMARY))
+                trackers.end(ended.lines, tracking.END_SECONDS)
+            return ended
     except KeyboardInterrupt:  # the second one, where the process is not ours to end
         number = stop.number or signal.SIGINT
         return Run(folder, 128 + number, stop.words(number))
@@ -539,13 +553,13 @@ def _gone_on(folder: Path, now: dict[str, Any], torn: int) -> dict[str, Any]:
 
 def _remove_started(folder: Path) -> None:
     """Takes back a run folder in which nothing has run."""
-    for name in (SPEC, ENVIRONMENT, LOG, "study.log"):
+    for name in (SPEC, ENVIRONMENT, LOG, STUDIES):
         (folder / name).unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 
-def _environment(resources: Resources, command: Sequence[str]) -> dict[str, Any]:
+def _environment(spec: Spec, resources: Resources, command: Sequence[str]) -> dict[str, Any]:
     """What a reader needs to judge the seconds and to run it again."""
     packages = ("gtsearch", "torch", "ray", "optuna", "numpy", "pandas", "scipy", "scikit-learn", "pytorch-optimizer")
     return {
@@ -555,7 +569,7 @@ def _environment(resources: Resources, command: Sequence[str]) -> dict[str, Any]
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in packages},
+        "versions": {package: version(package) for package in packages} | tracking.versions(spec),
         "git_revision": _git_revision(),
         "device": resources.device,
         "device_names": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or [cpu_name()],

@@ -33,6 +33,7 @@ from gtsearch.models.base import Sizes
 from gtsearch.probes.base import Probe
 from gtsearch.problems import Problem, explain, refuse, show, unknown_keys
 from gtsearch.tasks.base import Task
+from gtsearch.trackers.base import Tracker
 
 NEEDED_HYPERPARAMETERS = ("lr", "weight_decay", "init_scale")
 _MAY_BE_ZERO = ("weight_decay", "grokfast_lambda")
@@ -116,12 +117,28 @@ def _probe(value: Any) -> Any:
     return value if isinstance(value, Probe) else _from_menu("probe", value).model_validate(dict(value), strict=True)
 
 
-def _probe_as_in_yaml(probe: Probe) -> Any:
-    options = probe.model_dump(mode="json", exclude_defaults=True)
-    return probe.name if set(options) <= {"name"} else options
+def tracker(value: Any) -> Tracker:
+    """The tracker that stands in the YAML: its name, or a mapping of its name and options.
+
+    Raises:
+        ValidationError: there is none of that name, or an option is wrong.
+    """
+    if isinstance(value, str):
+        value = {"name": value}
+    if isinstance(value, Tracker):
+        return value
+    found: Tracker = _from_menu("tracker", value).model_validate(dict(value), strict=True)
+    return found
 
 
-ProbeField = Annotated[Probe, BeforeValidator(_probe), PlainSerializer(_probe_as_in_yaml)]
+def _as_in_yaml(part: Probe | Tracker) -> Any:
+    """By its name alone, where it has no options."""
+    options = part.model_dump(mode="json", exclude_defaults=True) | {"name": part.name}
+    return part.name if set(options) <= {"name"} else options
+
+
+ProbeField = Annotated[Probe, BeforeValidator(_probe), PlainSerializer(_as_in_yaml)]
+TrackerField = Annotated[Tracker, BeforeValidator(tracker), PlainSerializer(_as_in_yaml)]
 TaskField = Annotated[SerializeAsAny[Task], BeforeValidator(_task)]
 SizesField = Annotated[SerializeAsAny[Sizes], BeforeValidator(_sizes)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -16,6 +17,11 @@ from optuna.storages.journal import JournalFileBackend
 from gtsearch.errors import GtsearchError
 from gtsearch.search.board import objective
 from gtsearch.spec import BASE, Spec
+
+VALUE = "share of max_epochs"
+"""What a trial's value is called."""
+MEANING = "share of max_epochs that it took to the goal; above 1: missed"
+_TOLD = ("run_id", "status", "epochs", "epochs_to_goal", "best_val_accuracy", "architecture", "method", "seed")
 
 
 class _Mirror(JournalFileBackend):
@@ -53,13 +59,36 @@ class Journal:
                 with suppress(KeyError, ValueError, GtsearchError):  # of another experiment, whose space it is none of
                     self._study(row).add_trial(self._trial(row))
 
+    def conclude(self, summary: Mapping[str, Any]) -> None:
+        """Writes into each study what came of its architecture or method, as summary.json says it."""
+        variations = summary["variations"] or {BASE: {"summary": summary}}
+        for variation, told in variations.items():
+            of = {} if variation == BASE else {"variation": variation}
+            weak, methods = told["summary"]["weak"], told["summary"]["methods"]
+            verdicts = {
+                _named({"stage": "weak", **rung, **of}): rung["verdict"] for rung in (weak or {}).get("ladder", ())
+            }
+            verdicts |= {
+                _named(
+                    {"stage": "target", "method": name, **of}
+                ): f"{one['reached']} of {one['seeds']} seeds reach the goal"
+                for name, one in methods.items()
+            }
+            for name in verdicts.keys() & self._studies.keys():
+                self._studies[name].set_user_attr("verdict", verdicts[name])
+
     def _study(self, row: Mapping[str, Any]) -> optuna.Study:
-        name = f"weak {row['architecture']}" if row["stage"] == "weak" else f"target {row['method']}"
-        name = f"{row['variation']}: {name}" if row.get("variation") else name
+        name = _named(row)
         if name not in self._studies:
-            self._studies[name] = optuna.create_study(
-                study_name=name, storage=self._storage, direction="minimize", load_if_exists=True
-            )
+            study = optuna.create_study(study_name=name, storage=self._storage, direction="minimize")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the dashboard reads it
+                study.set_metric_names([VALUE])
+            told = {key: row[key] for key in ("architecture", "params", "max_epochs")}
+            # The dashboard shows the first five.
+            for key, value in {"value": MEANING, "verdict": "not known yet", **told}.items():
+                study.set_user_attr(key, value)
+            self._studies[name] = study
         return self._studies[name]
 
     def _trial(self, row: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
@@ -70,7 +99,13 @@ class Journal:
             params=dict(row["hyperparameters"]),
             distributions={name: domain.distribution() for name, domain in space.items()},
             value=objective(row),
-            user_attrs={name: row[name] for name in ("run_id", "status", "epochs_to_goal", "best_val_accuracy")},
+            user_attrs={name: row[name] for name in _TOLD if row.get(name) is not None},
         )
         trial.datetime_start = datetime.now() - timedelta(seconds=seconds)
         return trial
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """The study that a member is a trial of."""
+    name = f"weak {row['architecture']}" if row["stage"] == "weak" else f"target {row['method']}"
+    return f"{row['variation']}: {name}" if row.get("variation") else name

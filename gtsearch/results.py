@@ -34,6 +34,7 @@ SCHEMA = 3
 """Version of everything in a run folder; a reader refuses any other."""
 
 SPEC, ENVIRONMENT, LOG, SUMMARY = "spec.yaml", "environment.json", "members.log", "summary.json"
+STUDIES = "study.log"
 
 STAGES = ("weak", "target")
 DESIGNS = ("snapshots", "endpoints", "dose")
@@ -267,7 +268,7 @@ class MembersLog:
             text = json.dumps(row, allow_nan=False, separators=(",", ":"))
         except ValueError:
             text = json.dumps(_finite(row), allow_nan=False, separators=(",", ":"))
-        end = os.fstat(self._file.fileno()).st_size
+        end = self.size
         try:
             _write_all(self._file.fileno(), text.encode() + b"\n")
             os.fsync(self._file.fileno())
@@ -275,6 +276,11 @@ class MembersLog:
             with suppress(OSError):  # then the line is torn, and left out by whoever reads it
                 os.ftruncate(self._file.fileno(), end)
             raise BrokenOff(f"cannot write {self.path}: {error.strerror}") from None
+
+    @property
+    def size(self) -> int:
+        """Bytes of finished members."""
+        return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         self._file.close()

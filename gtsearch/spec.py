@@ -36,6 +36,7 @@ from gtsearch.fields import (
     Start,
     TargetTune,
     TaskField,
+    TrackerField,
     WeakTune,
     Workers,
     out_of_time,
@@ -529,6 +530,7 @@ class Spec(Part):
     probes: list[ProbeField] = Field(default_factory=list)
     ablate: AblateSpec | None = None
     resources: ResourcesSpec = ResourcesSpec()
+    trackers: list[TrackerField] = Field(default_factory=list)
 
     @property
     def weak_task(self) -> Task:
@@ -625,6 +627,9 @@ class Spec(Part):
                 yield from (Problem(("probes", i), text) for text in probe.problems(self.task, self.target.model))
         if self.weak is None:
             yield from self._parts_of_a_weak_stage()
+        for i, tracker in enumerate(self.trackers):
+            if tracker in self.trackers[:i]:
+                yield Problem(("trackers", i), f"the tracker `{tracker.name}` stands twice; take one out")
 
     def _too_much(self) -> Iterator[Problem]:
         """Parts of a search that no driver could hold: counted from the numbers, before anything is made of them."""

@@ -12,7 +12,9 @@ from pathlib import Path
 from gtsearch.errors import ResultsError
 
 FOLDERS = ("embeddings", "figures")
-"""The folders of a run folder."""
+"""The folders of a run folder in which there are only files."""
+TRACKERS = "trackers"
+"""The one in which trackers keep folders of their own."""
 
 
 def refuse_links(folder: Path) -> None:
@@ -37,6 +39,7 @@ def refuse_links(folder: Path) -> None:
 def _content(folder: Path) -> Iterator[Path]:
     for inside in (folder, *(folder / name for name in FOLDERS)):
         yield from inside.iterdir() if inside.is_dir() else ()
+    yield from (folder / TRACKERS).rglob("*")
 
 
 def printable(line: str) -> str:

@@ -110,6 +110,13 @@ def test_training_runs_on_a_machine_with_torch_and_no_ray(start: str) -> None:
     assert offenders(reachable(start) - {"gtsearch"}, {"ray", "optuna", *RAYS, "gtsearch.search"}) == []
 
 
+def test_workers_load_no_tracker() -> None:
+    assert reachable("gtsearch.trainables") & inside("gtsearch.trackers") <= {"gtsearch.trackers.base"}
+    clients = {"tensorboard", "mlflow", "wandb"}
+    own = {f"gtsearch.trackers.{name}" for name in clients}
+    assert offenders(set(modules()) - own, clients | own) == []
+
+
 def test_the_training_loop_knows_no_yaml_and_no_files() -> None:
     forbidden = {"yaml", "pathlib", "os", "io", "json", "gtsearch.spec", "gtsearch.embedding", "gtsearch.results"}
     assert offenders({"gtsearch.training"}, forbidden) == []
@@ -163,6 +170,8 @@ def test_everything_on_the_menu_is_there() -> None:
         ("import gtsearch.certificate", ["ray", "matplotlib"]),
         ("import gtsearch.analysis.stats", ["torch", "ray", "optuna"]),
         ("import gtsearch.results", ["torch", "ray", "optuna"]),
+        ("import gtsearch.trackers.courier", ["torch", "ray", "optuna", "tensorboard", "mlflow", "wandb"]),
+        ("import gtsearch.experiment, gtsearch.cli", ["ray", "tensorboard", "mlflow", "wandb"]),
     ],
 )
 def test_what_is_loaded(code: str, absent: list[str]) -> None:

@@ -169,7 +169,7 @@ def test_the_reference_has_every_name_of_every_menu_and_no_other(kind: str) -> N
     assert all(row["what"] for row in rows)
 
 
-@pytest.mark.parametrize("kind", ["task", "model", "method", "source", "probe"])
+@pytest.mark.parametrize("kind", ["task", "model", "method", "source", "probe", "tracker"])
 def test_the_reference_has_every_option_with_its_default_and_no_other(kind: str) -> None:
     shown = {
         (name, code(row["option"])[0]): default(row["default"])
