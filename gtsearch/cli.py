@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gtsearch import completion
 from gtsearch.errors import GtsearchError
 from gtsearch.trust import printable
 
@@ -44,17 +45,26 @@ found something bad; 2 a mistake in what was asked; 3 broken off, as by a full d
 app = typer.Typer(
     name="gtsearch",
     help=HELP,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="An experiment file, or a name from `spaces`.")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+SpecArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC", help="An experiment file, or a name from `spaces`.", autocompletion=completion.specs
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=completion.runs)]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set one value of the experiment; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set one value of the experiment; may be repeated.",
+        autocompletion=completion.settings,
+    ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="The experiment's seed: --set seed=N.")]
 WorkersOption = Annotated[
@@ -173,7 +183,10 @@ def check(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, of whatever state.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Run folders, of whatever state.", autocompletion=completion.runs),
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The page; default: RUN/report.html, of several report.html."),
@@ -261,8 +274,44 @@ def spaces() -> None:
 
 
 @app.command()
+def schema(
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write it; default: printed.")
+    ] = None,
+) -> None:
+    """Write the JSON Schema of the experiment file.
+
+    With it an editor completes keys and names, says what they mean, and marks what is wrong while you type. It knows
+    the tasks, models and methods that are installed here. One comment in the first line of an experiment names it to
+    editors that use yaml-language-server (VS Code's YAML extension, Neovim, Emacs, ...); --out prints that line.
+
+    \b
+    Examples:
+      gtsearch schema --out experiment.schema.json
+      gtsearch schema | less
+    """
+    from gtsearch.results import write_text
+    from gtsearch.schema import text
+
+    if out is None:
+        _say(text().splitlines())
+        return
+    write_text(out, text())
+    _say(
+        [
+            str(out),
+            "the first line of an experiment in the same folder names it to an editor:",
+            f"# yaml-language-server: $schema={out.name}",
+            f"or with the file that came along, from anywhere: {completion.schema_file()}",
+        ]
+    )
+
+
+@app.command()
 def reproduction(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.", autocompletion=completion.runs)
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
 ) -> None:
     """Set what the paper printed beside what runs measured, as Markdown.
@@ -288,7 +337,9 @@ def reproduction(
 
 @app.command()
 def predictors(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.", autocompletion=completion.runs)
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
 ) -> None:
     """Say which score of a weak embedding foretells the target, as Markdown.
@@ -316,7 +367,9 @@ def predictors(
 
 @app.command()
 def breakeven(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, of any tasks.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run folders, of any tasks.", autocompletion=completion.runs)
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
     figure: Annotated[
         Path | None, typer.Option("--figure", metavar="FILE", help="Also draws a panel a run: FILE.png, FILE.svg.")
@@ -375,7 +428,10 @@ def export(
 
 @app.command()
 def doctor(
-    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A finished run whose finding is rerun.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="A finished run whose finding is rerun.", autocompletion=completion.runs),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to try storage; default: where runs go.")
     ] = None,

@@ -1,12 +1,14 @@
 """What a shell is told when somebody presses Tab, and the dotted keys of an experiment.
 
-It has a tenth of a second: torch, ray, pandas and pydantic are never loaded for it, so keys come from the schema that
-lies beside the experiments (`gtsearch.schema` makes it), and files are looked at by their names alone.
+Nobody waits for that: torch, ray and pandas are never loaded for it, so keys come from the schema that lies beside the
+experiments (`gtsearch.schema` makes it), and files are looked at by their names alone.
 """
 
 from __future__ import annotations
 
 import importlib.resources
+import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +56,9 @@ def _keys(part: Schema, whole: Schema, path: str) -> Iterator[Key]:
             if not path and name == "ablate":
                 continue  # its paths would be these once more
             at = f"{path}.{name}" if path else name
-            yield Key(at, _what(value, whole), tuple(_words(value, whole)))
-            yield from _keys(value, whole, at)
+            yield Key(at, _what(value, whole), tuple(dict.fromkeys(_words(value, whole))))
+            if not str(value.get("$ref", "")).startswith("#/$defs/domain"):
+                yield from _keys(value, whole, at)
 
 
 def _parts(part: Schema, whole: Schema) -> Iterator[Schema]:
@@ -76,3 +79,57 @@ def _words(value: Schema, whole: Schema) -> Iterator[str]:
         yield from (str(word) for word in (*one.get("enum", ()), *([one["const"]] if "const" in one else ())))
         if one.get("type") == "boolean":
             yield from ("true", "false")
+
+
+# -- what is offered --------------------------------------------------------------------------------------------
+
+
+def specs(incomplete: str) -> list[str]:
+    """Experiments that come along, and YAML files below what is typed."""
+    top = schema_file().parent
+    names = sorted(file.relative_to(top).with_suffix("").as_posix() for file in top.rglob("*.yaml"))
+    files = [path for path in _near(incomplete) if path.endswith((".yaml", ".yml"))]
+    return [name for name in (*names, *files) if name.startswith(incomplete) and _is_plain(name)]
+
+
+def runs(incomplete: str) -> list[str]:
+    """Run folders in `runs`, and below what is typed."""
+    near = _near(incomplete) + ([] if "/" in incomplete else _near("runs/"))
+    return [path for path in near if path.startswith(incomplete) and _is_run(path) and _is_plain(path)]
+
+
+def settings(incomplete: str) -> list[tuple[str, str]]:
+    """What `--set` takes: `KEY=` of every key, and once a key is typed the words that may stand there."""
+    keys = dotted_keys(json.loads(schema_file().read_text("utf-8")))
+    path, typed, _ = incomplete.partition("=")
+    if typed:
+        words = [(f"{key.path}={word}", "") for key in keys if key.path == path for word in key.values]
+        return [(word, what) for word, what in words if word.startswith(incomplete)]
+    inner = {key.path.rpartition(".")[0] for key in keys}
+    ends = (key for key in keys if key.path not in inner or key.values)
+    return [(f"{key.path}=", _short(key.what)) for key in ends if key.path.startswith(incomplete)]
+
+
+def _short(what: str) -> str:
+    """In one line of a terminal: typer would fold it, and a shell takes the second line for another word."""
+    return what if len(what) <= 60 else f"{what[:57]}..."
+
+
+def _near(incomplete: str) -> list[str]:
+    """What lies in the folder that is being typed, as it would be typed on."""
+    folder, _, start = incomplete.rpartition("/")
+    before = f"{folder}/" if folder or incomplete.startswith("/") else ""
+    try:
+        names = sorted(path.name for path in Path(before or ".").iterdir())
+    except OSError:
+        return []
+    return [before + name for name in names if name.startswith(start)]
+
+
+def _is_run(path: str) -> bool:
+    return (Path(path) / "spec.yaml").is_file()
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a shell takes it as one word: completions are not quoted."""
+    return shlex.quote(path) == path

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 from pydantic_core import core_schema
 
 from gtsearch.catalog import MENUS, load
@@ -53,8 +53,9 @@ def schema() -> Schema:
         for kind in ("task", "model", "method", "probe", "source")
     }
     menus["edit"] = dict(EDITS)
-    every = dict.fromkeys(cls for menu in menus.values() for cls in menu.values())
-    refs, made = models_json_schema([(cls, "validation") for cls in (Spec, *every)], schema_generator=_Writer)
+    every: dict[type[BaseModel], None] = dict.fromkeys(cls for menu in menus.values() for cls in menu.values())
+    asked: list[tuple[type[BaseModel], JsonSchemaMode]] = [(cls, "validation") for cls in every]
+    refs, made = models_json_schema([(Spec, "validation"), *asked], schema_generator=_Writer)
     defs: dict[str, Schema] = made["$defs"]
     names = {cls: refs[cls, "validation"]["$ref"].rpartition("/")[2] for cls in every}
 
@@ -170,7 +171,7 @@ def _fill_in(defs: dict[str, Schema], methods: Mapping[str, Any]) -> None:
     of_methods = (*NEEDED_HYPERPARAMETERS, *hyperparameters_of_methods())
     defs |= {f"domain of {name}": _domain(_bounds(name)) for name in of_methods}
     defs |= {"domain": _domain({"minimum": 0}), "start": _config(of_methods, ())}
-    for part, field, rule in (
+    rules: list[tuple[str, str, Schema]] = [
         ("Spec", "name", {"pattern": f"^{NAME}$"}),
         (
             "About",
@@ -198,7 +199,8 @@ def _fill_in(defs: dict[str, Schema], methods: Mapping[str, Any]) -> None:
             (part, "loss", {"anyOf": [_names(_menu_of("loss")), {"type": "null"}]})
             for part in ("WeakSpec", "TargetSpec")
         ),
-    ):
+    ]
+    for part, field, rule in rules:
         given = defs[part]["properties"][field]
         if "anyOf" in rule or "enum" in rule:
             given = {key: given[key] for key in ("description", "default") if key in given}
@@ -216,7 +218,7 @@ def _menu_of(kind: str) -> dict[str, Any]:
 
 
 def _by_method(methods: Iterable[str], value: Any) -> Schema:
-    own = {OF_ONE_S_OWN: {}}
+    own: Schema = {OF_ONE_S_OWN: {}}
     return {
         "properties": {name: value(name) for name in methods},
         "patternProperties": own,
