@@ -44,7 +44,7 @@ def asked(shell: str, *words: str) -> list[str]:
     environment = os.environ | how | {"_GTSEARCH_COMPLETE": f"complete_{shell}"}
     done = subprocess.run([GTSEARCH], env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    return done.stdout.splitlines()
+    return done.stdout.split("\n")[:-1] if done.stdout.strip() else []
 
 
 def test_an_experiment_is_a_name_that_comes_along_or_a_file() -> None:
