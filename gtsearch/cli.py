@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import math
 import os
+import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,10 +25,13 @@ from gtsearch.errors import GtsearchError
 from gtsearch.trust import printable
 
 if TYPE_CHECKING:
+    from gtsearch.experiment import Run
     from gtsearch.results import Results
     from gtsearch.spec import Spec
 
 MISTAKE, INTERRUPTED = 2, 130
+JSON_SCHEMA = 1
+"""Of what `--json` gives: it grows when a key goes away or means something else; keys may be added."""
 
 HELP = """Finds the cheapest weak model whose embedding makes a larger model grok sooner, and certifies it.
 
@@ -77,6 +83,9 @@ AddressOption = Annotated[
         "--address", metavar="ADDR", help="A running Ray cluster, or `auto`; default: a local Ray of its own."
     ),
 ]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output, and nothing else (docs/scripting.md).")
+]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own output and no progress.")]
 
 
@@ -116,6 +125,7 @@ def run(
     seed: SeedOption = None,
     address: AddressOption = None,
     verbose: VerboseOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Run an experiment into a new folder.
 
@@ -132,9 +142,9 @@ def run(
     from gtsearch import experiment
 
     command = ["gtsearch", *context.obj]
-    ended = experiment.run(parsed, out=out, workers=workers, address=address, verbose=verbose, command=command)
-    _say(ended.lines)
-    return ended.exit_code
+    with _set_apart(as_json):
+        ended = experiment.run(parsed, out=out, workers=workers, address=address, verbose=verbose, command=command)
+    return _tell_end("run", ended, as_json)
 
 
 @app.command()
@@ -143,6 +153,7 @@ def resume(
     workers: WorkersOption = None,
     address: AddressOption = None,
     verbose: VerboseOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Go on with an interrupted run.
 
@@ -154,31 +165,40 @@ def resume(
     """
     from gtsearch import experiment
 
-    ended = experiment.resume(run, workers=workers, address=address, verbose=verbose)
-    _say(ended.lines)
-    return ended.exit_code
+    with _set_apart(as_json):
+        ended = experiment.resume(run, workers=workers, address=address, verbose=verbose)
+    return _tell_end("resume", ended, as_json)
 
 
 @app.command()
 def check(
+    context: typer.Context,
     spec: SpecArgument,
     settings: SetOption = None,
     workers: WorkersOption = None,
     seed: SeedOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what would run; run nothing.
 
-    How many members, of which sizes, and a guess at what they may cost.
+    The plan as a tree: stages, their phases, and what each trains at most: training runs, FLOPs, and a guess at the
+    time they may take.
 
     \b
     Examples:
       gtsearch check modadd
       gtsearch check my.yaml --set weak.cost=flops --workers 8
+      gtsearch check modadd --json
     """
     parsed = _load(spec, settings, seed)
     from gtsearch import experiment
 
-    _say(experiment.check(parsed, workers))
+    forecast = experiment.check(parsed, workers)
+    if as_json:
+        _give("check", forecast.to_json())
+    else:
+        words = ["run" if word == "check" else word for word in context.obj]
+        _say([*forecast.lines(), f"run it: {shlex.join(['gtsearch', *words])}"])
 
 
 @app.command()
@@ -191,6 +211,7 @@ def report(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The page; default: RUN/report.html, of several report.html."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a report, of one run or several.
 
@@ -207,11 +228,16 @@ def report(
     from gtsearch.analysis import report as pages
 
     loaded = _look(runs)
-    if len(loaded) == 1 and out is None:
-        page = pages.write_report(loaded[0])
+    with _set_apart(as_json):
+        if len(loaded) == 1 and out is None:
+            page = pages.write_report(loaded[0])
+        else:
+            page = pages.merge(loaded, out or Path("report.html"))
+    if as_json:
+        notes = [note for run in loaded for note in run.notes]
+        _give("report", {"page": str(page), "runs": [str(run.folder) for run in loaded], "notes": notes})
     else:
-        page = pages.merge(loaded, out or Path("report.html"))
-    _say([str(page)])
+        _say([str(page)])
 
 
 @app.command()
@@ -246,8 +272,11 @@ def price(
 @app.command()
 def runs(
     folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where run folders are; default: runs.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List run folders and what they found.
+
+    The oldest first: finished, running, interrupted (and the command that goes on) or damaged.
 
     \b
     Examples:
@@ -256,21 +285,64 @@ def runs(
     """
     from gtsearch import listing
 
-    if folder is None and not Path("runs").is_dir():
+    nowhere = folder is None and not Path("runs").is_dir()
+    found = [] if nowhere else listing.runs(folder or Path("runs"))
+    if as_json:
+        _give("runs", {"runs": [run.to_json() for run in found]})
+    elif nowhere:
         _say(["no runs here yet: `gtsearch run smoke` makes one in runs/"])
     else:
-        _say(listing.runs(folder or Path("runs")))
+        none = f"no run folders in {folder or 'runs'}: `gtsearch run smoke` makes one in runs/"
+        _say(listing.runs_table(found) if found else [none])
 
 
 @app.command()
-def spaces() -> None:
+def compare(
+    runs: Annotated[
+        tuple[Path, Path],
+        typer.Argument(metavar="RUN RUN", help="Two run folders, of whatever state.", autocompletion=completion.runs),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what differs between two runs.
+
+    In the experiment, by YAML path; in versions, devices and threads; and in the answers: the weak model, how many
+    reach the goal, epochs and FLOPs to it with their 95 % intervals, what it all cost, the paying threshold. Runs of
+    different questions are compared too, and it is said that their answers are not comparable, and why.
+
+    \b
+    Examples:
+      gtsearch compare runs/modadd-20260131-101500 runs/modadd-20260201-090000
+      gtsearch compare runs/laptop runs/server --json
+    """
+    from gtsearch import listing, salvage
+    from gtsearch.analysis.compare import compare as comparison
+
+    one, other = (salvage.look(run) for run in runs)
+    compared = comparison(one, other)
+    if as_json:
+        _give("compare", compared.to_json())
+    else:
+        _say(listing.comparison_lines(compared))
+
+
+@app.command()
+def spaces(as_json: JsonOption = False) -> None:
     """List the experiments that come along.
 
     Their names can be given to `run` and `check`.
+
+    \b
+    Example:
+      gtsearch spaces
     """
     from gtsearch import listing
 
-    _say(listing.experiments())
+    found = listing.experiments()
+    if as_json:
+        _give("spaces", {"folder": str(completion.schema_file().parent), "experiments": found})
+    else:
+        _say(listing.experiments_table(found))
 
 
 @app.command()
@@ -329,7 +401,7 @@ def reproduction(
     experiments = [(name, reading.read_experiment(name)[0]) for name in reading.experiments()]
     text = write_reproduction(runs, experiments)
     if out is None:
-        _say(text.splitlines())
+        _say_page(text.splitlines())
     else:
         write_text(out, text)
         _say([str(out)])
@@ -359,7 +431,7 @@ def predictors(
     refuse_twice(loaded)
     lines = markdown(loaded)
     if out is None:
-        _say(lines)
+        _say_page(lines)
     else:
         write_text(out, "\n".join([*lines, ""]))
         _say([str(out)])
@@ -374,6 +446,7 @@ def breakeven(
     figure: Annotated[
         Path | None, typer.Option("--figure", metavar="FILE", help="Also draws a panel a run: FILE.png, FILE.svg.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say from which weak accuracy on a transfer pays, as Markdown.
 
@@ -391,17 +464,21 @@ def breakeven(
     loaded = _look(runs)
     refuse_twice(loaded)
     lines = figures.as_markdown(loaded).splitlines()
+    written: list[Path] = []
     if figure is not None:
         from gtsearch.analysis.report import draw_panels
 
         frame = figures.across(loaded)
-        drawn = draw_panels(figures, frame, figures.tasks(frame), figure.with_suffix(""))
-        _say([str(path) for path in drawn])
-    if out is None:
-        _say(lines)
-    else:
+        written += draw_panels(figures, frame, figures.tasks(frame), figure.with_suffix(""))
+    if out is not None:
         write_text(out, "\n".join(lines) + "\n")
-        _say([str(out)])
+        written.append(out)
+    if as_json:
+        _give("breakeven", {"runs": figures.as_json(loaded), "written": [str(path) for path in written]})
+        return
+    _say(map(str, written))
+    if out is None:
+        _say_page(lines)
 
 
 @app.command()
@@ -411,6 +488,7 @@ def export(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The file; default: NAME-ARCHITECTURE.safetensors."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Copy the certified embedding to a file.
 
@@ -423,7 +501,11 @@ def export(
     from gtsearch.results import load_results
     from gtsearch.transplant import export as export_from
 
-    _say(export_from(load_results(run), out))
+    lines = export_from(load_results(run), out)
+    if as_json:
+        _give("export", {"run": str(run), "lines": lines})
+    else:
+        _say(lines)
 
 
 @app.command()
@@ -439,6 +521,7 @@ def doctor(
     seconds: Annotated[
         float, typer.Option("--seconds", metavar="S", min=0, help="For the finding; 0 leaves it out.")
     ] = 60.0,
+    as_json: JsonOption = False,
 ) -> int:
     """Say whether gtsearch works on this machine.
 
@@ -455,8 +538,11 @@ def doctor(
     from gtsearch.doctor import Doctor
 
     examination = Doctor(run, out, address, seconds)
-    for line in examination.lines():
-        _say([line])  # at once, also where it is no terminal: the whole takes minutes
+    with _set_apart(as_json):
+        for line in examination.lines():
+            _say([line])  # at once, also where it is no terminal: the whole takes minutes
+    if as_json:
+        _give("doctor", examination.to_json())
     return examination.exit_code
 
 
@@ -488,6 +574,67 @@ def _say(lines: Iterable[str]) -> None:
         sys.stdout.flush()
     except OSError:
         _drop_output()
+
+
+def _say_page(lines: Sequence[str]) -> None:
+    """Markdown, drawn where it is a person who reads it."""
+    from gtsearch import terminal
+
+    _say(terminal.page(lines))
+
+
+@contextlib.contextmanager
+def _set_apart(as_json: bool) -> Iterator[None]:
+    """Keeps standard output for the one JSON object: what is printed meanwhile, by us, Ray or a library, goes to
+    standard error."""
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _give(command: str, value: Mapping[str, Any]) -> None:
+    """The one JSON object of a command: in one line, ASCII, with null for what is not a finite number."""
+    whole = {"schema": JSON_SCHEMA, "command": command, **value}
+    _say([json.dumps(_finite(whole), allow_nan=False, default=str)])
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _tell_end(command: str, ended: Run, as_json: bool) -> int:
+    """How a run ended, for a person or a program; its exit code."""
+    if not as_json:
+        _say(ended.lines)
+        return ended.exit_code
+    from gtsearch.results import SUMMARY, read_json
+
+    finished = ended.exit_code in (0, 1) and (ended.folder / SUMMARY).is_file()
+    state = {0: "finished", 1: "finished", 3: "broken off"}.get(ended.exit_code, "interrupted")
+    page = ended.folder / "report.html"
+    told = {
+        "folder": str(ended.folder),
+        "exit_code": ended.exit_code,
+        "state": state,
+        "report": str(page) if page.is_file() else None,
+        "lines": ended.lines,
+        "summary": read_json(ended.folder / SUMMARY) if finished else None,
+    }
+    _give(command, told)
+    return ended.exit_code
 
 
 def _drop_output() -> None:

@@ -29,6 +29,7 @@ import torch
 
 from gtsearch import certificate, narrative, results
 from gtsearch.errors import BrokenOff, GtsearchError, OtherSchemaError, ResourcesError, ResultsError
+from gtsearch.forecast import Forecast, forecast
 from gtsearch.journal import Journal
 from gtsearch.mending import mend
 from gtsearch.notebook import RunResults, look
@@ -118,10 +119,10 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
         return _conduct(spec, folder, log, environment, resources, address, verbose, stop, fresh=False)
 
 
-def check(spec: Spec, workers: int | None = None) -> list[str]:
+def check(spec: Spec, workers: int | None = None) -> Forecast:
     """What would run, how many members at most, and an estimate of their cost. Runs nothing."""
     resources = resources_for(spec, workers)
-    return narrative.forecast(ablation_for(spec, resources.workers))
+    return forecast(ablation_for(spec, resources.workers))
 
 
 class Conductor:
