@@ -596,6 +596,11 @@ class Results:
     """A run: its tables (columns as in TABLES), summary, environment and experiment.
 
     `notes`: what is missing or was put together again, a line each; empty for a finished run that is whole.
+
+    Example:
+        >>> results = gtsearch.load_results("runs/modadd")
+        >>> sorted(results.ledger["purpose"].unique())[-1]  # where every FLOP and second went
+        'weak_search'
     """
 
     folder: Path

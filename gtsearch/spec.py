@@ -810,6 +810,15 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
 
     Raises:
         SpecError: the file cannot be read, or something in it or in an override is wrong.
+
+    Example:
+        >>> spec = gtsearch.load_spec("modadd", ["weak.goal.val_accuracy=0.5"])
+        >>> spec.weak.goal.val_accuracy, spec.target.methods[0]
+        (0.5, 'transfer')
+        >>> gtsearch.load_spec("modadd", ["weak.gaol.hold=3"])
+        Traceback (most recent call last):
+        ...
+        gtsearch.errors.SpecError: weak.gaol: there is no key `gaol`; did you mean `goal`? ...
     """
     content, sources = reading.read_experiment(path)
     reading.override(content, sources, overrides)
