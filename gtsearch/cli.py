@@ -298,10 +298,8 @@ def runs(
 
 @app.command()
 def compare(
-    runs: Annotated[
-        tuple[Path, Path],
-        typer.Argument(metavar="RUN RUN", help="Two run folders, of whatever state.", autocompletion=completion.runs),
-    ],
+    run: RunArgument,
+    other: Annotated[Path, typer.Argument(metavar="RUN", help="Another one.", autocompletion=completion.runs)],
     as_json: JsonOption = False,
 ) -> None:
     """Say what differs between two runs.
@@ -318,8 +316,7 @@ def compare(
     from gtsearch import listing, salvage
     from gtsearch.analysis.compare import compare as comparison
 
-    one, other = (salvage.look(run) for run in runs)
-    compared = comparison(one, other)
+    compared = comparison(salvage.look(run), salvage.look(other))
     if as_json:
         _give("compare", compared.to_json())
     else:
@@ -617,12 +614,14 @@ def _finite(value: Any) -> Any:
 
 def _tell_end(command: str, ended: Run, as_json: bool) -> int:
     """How a run ended, for a person or a program; its exit code."""
-    if not as_json:
-        _say(ended.lines)
-        return ended.exit_code
     from gtsearch.results import SUMMARY, read_json
 
     finished = ended.exit_code in (0, 1) and (ended.folder / SUMMARY).is_file()
+    if not as_json:
+        _say(ended.lines)
+        if finished:
+            _say(_next_step(read_json(ended.folder / SUMMARY), shlex.quote(str(ended.folder))))
+        return ended.exit_code
     state = {0: "finished", 1: "finished", 3: "broken off"}.get(ended.exit_code, "interrupted")
     page = ended.folder / "report.html"
     told = {
@@ -635,6 +634,17 @@ def _tell_end(command: str, ended: Run, as_json: bool) -> int:
     }
     _give(command, told)
     return ended.exit_code
+
+
+def _next_step(summary: Mapping[str, Any], folder: str) -> Iterator[str]:
+    """What to type after a run that came to its end."""
+    weak = summary["weak"]
+    if weak is not None and (weak["pays"] or weak["clears"]):
+        yield f"next: gtsearch export {folder}   the embedding, for a model of your own"
+    elif weak is not None:
+        yield "next: the report says how far it came; lower weak.goal.val_accuracy (--set), or raise weak.budget"
+    else:
+        yield f"next: gtsearch price {folder}   what an epoch takes on this device, alone"
 
 
 def _drop_output() -> None:

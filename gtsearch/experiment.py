@@ -131,7 +131,7 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
     folder = Path(folder)
     refuse_links(folder)
     if not (folder / SPEC).is_file():
-        raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
+        raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}; `gtsearch runs` lists those here")
     spec = load_spec(folder / SPEC)
     resources = resources_for(spec, workers, address)
     _prepare(spec)

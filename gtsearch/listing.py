@@ -125,7 +125,7 @@ def comparison_lines(compared: Comparison) -> list[str]:
 
 
 def _value(value: Any) -> str:
-    return "" if value is None else reading.in_one_line(value)
+    return value if isinstance(value, str) else "" if value is None else reading.in_one_line(value)
 
 
 def _listed(folder: Path) -> Listed:

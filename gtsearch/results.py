@@ -625,7 +625,7 @@ def load_results(folder: str | Path) -> Results:
     folder = Path(folder)
     refuse_links(folder)
     if not (folder / SPEC).is_file():
-        raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
+        raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}; `gtsearch runs` lists those here")
     if not (folder / SUMMARY).exists():
         raise ResultsError(f"the run in {folder} is not finished: `gtsearch resume {folder}` goes on with it")
     environment, spec_text = read_json(folder / ENVIRONMENT), read_text(folder / SPEC)

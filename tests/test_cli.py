@@ -108,6 +108,7 @@ def test_version(call: Call) -> None:
         (["run", "smoke", "--seed", "one"], "gtsearch: Invalid value for '--seed'"),
         (["resume", "a", "b"], "gtsearch: Got unexpected extra argument"),
         (["report"], "gtsearch: Missing argument 'RUN"),
+        (["compare", "runs/a"], "gtsearch: Missing argument 'RUN"),
     ],
 )
 def test_a_usage_error_is_two_lines_and_exit_code_2(call: Call, arguments: list[str], complaint: str) -> None:
@@ -190,6 +191,28 @@ def test_what_is_not_given_is_left_to_the_experiment(call: Call, asked: dict[str
 def test_the_exit_code_is_the_run_s(call: Call, asked: dict[str, Any], command: str, code: int) -> None:
     asked["answer"] = Run(Path("runs/x"), code, ["told"])
     assert call(command, "smoke") == (code, "told\n", "")
+
+
+@pytest.mark.parametrize(
+    ("weak", "step"),
+    [
+        ({}, "next: gtsearch export there   the embedding"),
+        ({"pays": None, "clears": None}, "next: the report says how far it came; lower weak.goal.val_accuracy"),
+    ],
+)
+def test_a_run_ends_with_what_to_type_next(
+    call: Call, asked: dict[str, Any], tmp_path: Path, weak: dict[str, Any], step: str
+) -> None:
+    finished(tmp_path / "there", **weak)
+    asked["answer"] = Run(Path("there"), 0, ["report   there/report.html"])
+    code, out, _ = call("run", "smoke")
+    assert code == 0 and out.splitlines()[0].startswith("report") and out.splitlines()[1].startswith(step)
+
+
+@pytest.mark.parametrize("command", ["resume", "report", "export", "price", "breakeven", "predictors", "doctor"])
+def test_a_folder_that_is_no_run_leads_to_those_that_are(call: Call, command: str) -> None:
+    code, _, error = call(command, "nowhere")
+    assert code == 2 and "is not a run folder" in error and "`gtsearch runs` lists those here" in error
 
 
 def test_resume_passes_everything_on(call: Call, asked: dict[str, Any]) -> None:
