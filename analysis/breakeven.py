@@ -198,6 +198,24 @@ def tasks(frame: pd.DataFrame) -> Sequence[Mapping[str, Any]]:
     return [{"design": "snapshots", "task": task} for task in dict.fromkeys(frame["task"])]
 
 
+def as_json(runs: Sequence[Results]) -> list[dict[str, Any]]:
+    """The answer of each run for a program: the summary's `tradeoff` without its single pipelines, the run, its task,
+    and under `seconds` the threshold by device, None where there is none.
+
+    Raises:
+        ResultsError: as `as_markdown`.
+    """
+    starts = across(runs)
+    starts = starts[(starts["kind"] == "start") & (starts["design"] == "snapshots") & (starts["unit"] != FLOPS)]
+    answers = []
+    for run, name in zip(runs, _names(runs), strict=True):
+        own = starts[starts["task"] == name].drop_duplicates("unit")
+        study = {key: value for key, value in run.summary["tradeoff"].items() if key != "pipelines"}
+        seconds = dict(zip(own["unit"], own["threshold"], strict=True))
+        answers.append({"run": str(run.folder), "task": name, **study, "seconds": seconds})
+    return answers
+
+
 def as_markdown(runs: Sequence[Results]) -> str:
     """The answer of each run in a row: the paying threshold in FLOPs, what is known of it, scratch beside it, and the
     threshold in seconds of every device that one of them was priced on.

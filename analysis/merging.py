@@ -35,9 +35,9 @@ def refuse_incomparable(runs: Sequence[Results]) -> None:
     if not runs:
         raise ResultsError("there is no run to report; name at least one run folder")
     refuse_twice(runs)
-    first = dict(_leaves(asked.experiment(runs[0])))
+    first = dict(leaves(asked.experiment(runs[0]), MAY_DIFFER))
     for other in runs[1:]:
-        theirs = dict(_leaves(asked.experiment(other)))
+        theirs = dict(leaves(asked.experiment(other), MAY_DIFFER))
         for path in (*first, *(path for path in theirs if path not in first)):
             if first.get(path) != theirs.get(path):
                 raise ResultsError(
@@ -58,15 +58,15 @@ def refuse_twice(runs: Sequence[Results]) -> None:
             raise ResultsError(f"the run {run.folder} is named twice; name each run folder once")
 
 
-def _leaves(part: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """YAML path and value of all that is asked, but for what may differ. Lists are values."""
-    if path in MAY_DIFFER:
+def leaves(part: Any, but: Sequence[str] = (), path: str = "") -> Iterator[tuple[str, Any]]:
+    """YAML path and value of all that is asked, without the paths `but` and all below them. Lists are values."""
+    if path in but:
         return
     if not isinstance(part, Mapping) or not part:
         yield path, part
         return
     for key, inner in part.items():
-        yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+        yield from leaves(inner, but, f"{path}.{key}" if path else str(key))
 
 
 def with_shared_prices(runs: Sequence[Results]) -> list[Results]:

@@ -29,7 +29,7 @@ LEAST_WIDTH = 120  # characters; a file, or a narrow terminal, gets so many all 
 
 BEGIN, END = "<!-- kept results -->", "<!-- end -->"
 
-QUICK = ("epoch", "transformer", "report")
+QUICK = ("startup", "epoch", "transformer", "report")
 """The benchmarks that end in some minutes each, by name, in the order in which they are run."""
 
 LONG = {

@@ -34,14 +34,16 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
 
-        return version("gtsearch")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'gtsearch' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("gtsearch")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'gtsearch' has no attribute '{name}'")
+        return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import math
 import os
+import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gtsearch import completion
 from gtsearch.errors import GtsearchError
 from gtsearch.trust import printable
 
 if TYPE_CHECKING:
+    from gtsearch.experiment import Run
     from gtsearch.results import Results
     from gtsearch.spec import Spec
 
 MISTAKE, INTERRUPTED = 2, 130
+JSON_SCHEMA = 1
+"""Of what `--json` gives: it grows when a key goes away or means something else; keys may be added."""
 
 HELP = """Finds the cheapest weak model whose embedding makes a larger model grok sooner, and certifies it.
 
@@ -44,17 +51,26 @@ found something bad; 2 a mistake in what was asked; 3 broken off, as by a full d
 app = typer.Typer(
     name="gtsearch",
     help=HELP,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="An experiment file, or a name from `spaces`.")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+SpecArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC", help="An experiment file, or a name from `spaces`.", autocompletion=completion.specs
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", autocompletion=completion.runs)]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set one value of the experiment; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set one value of the experiment; may be repeated.",
+        autocompletion=completion.settings,
+    ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="The experiment's seed: --set seed=N.")]
 WorkersOption = Annotated[
@@ -66,6 +82,9 @@ AddressOption = Annotated[
     typer.Option(
         "--address", metavar="ADDR", help="A running Ray cluster, or `auto`; default: a local Ray of its own."
     ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output, and nothing else (docs/scripting.md).")
 ]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own output and no progress.")]
 
@@ -106,6 +125,7 @@ def run(
     seed: SeedOption = None,
     address: AddressOption = None,
     verbose: VerboseOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Run an experiment into a new folder.
 
@@ -122,9 +142,9 @@ def run(
     from gtsearch import experiment
 
     command = ["gtsearch", *context.obj]
-    ended = experiment.run(parsed, out=out, workers=workers, address=address, verbose=verbose, command=command)
-    _say(ended.lines)
-    return ended.exit_code
+    with _set_apart(as_json):
+        ended = experiment.run(parsed, out=out, workers=workers, address=address, verbose=verbose, command=command)
+    return _tell_end("run", ended, as_json)
 
 
 @app.command()
@@ -133,6 +153,7 @@ def resume(
     workers: WorkersOption = None,
     address: AddressOption = None,
     verbose: VerboseOption = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Go on with an interrupted run.
 
@@ -144,40 +165,53 @@ def resume(
     """
     from gtsearch import experiment
 
-    ended = experiment.resume(run, workers=workers, address=address, verbose=verbose)
-    _say(ended.lines)
-    return ended.exit_code
+    with _set_apart(as_json):
+        ended = experiment.resume(run, workers=workers, address=address, verbose=verbose)
+    return _tell_end("resume", ended, as_json)
 
 
 @app.command()
 def check(
+    context: typer.Context,
     spec: SpecArgument,
     settings: SetOption = None,
     workers: WorkersOption = None,
     seed: SeedOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what would run; run nothing.
 
-    How many members, of which sizes, and a guess at what they may cost.
+    The plan as a tree: stages, their phases, and what each trains at most: training runs, FLOPs, and a guess at the
+    time they may take.
 
     \b
     Examples:
       gtsearch check modadd
       gtsearch check my.yaml --set weak.cost=flops --workers 8
+      gtsearch check modadd --json
     """
     parsed = _load(spec, settings, seed)
     from gtsearch import experiment
 
-    _say(experiment.check(parsed, workers))
+    forecast = experiment.check(parsed, workers)
+    if as_json:
+        _give("check", forecast.to_json())
+    else:
+        words = ["run" if word == "check" else word for word in context.obj]
+        _say([*forecast.lines(), f"run it: {shlex.join(['gtsearch', *words])}"])
 
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, of whatever state.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Run folders, of whatever state.", autocompletion=completion.runs),
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The page; default: RUN/report.html, of several report.html."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a report, of one run or several.
 
@@ -194,11 +228,16 @@ def report(
     from gtsearch.analysis import report as pages
 
     loaded = _look(runs)
-    if len(loaded) == 1 and out is None:
-        page = pages.write_report(loaded[0])
+    with _set_apart(as_json):
+        if len(loaded) == 1 and out is None:
+            page = pages.write_report(loaded[0])
+        else:
+            page = pages.merge(loaded, out or Path("report.html"))
+    if as_json:
+        notes = [note for run in loaded for note in run.notes]
+        _give("report", {"page": str(page), "runs": [str(run.folder) for run in loaded], "notes": notes})
     else:
-        page = pages.merge(loaded, out or Path("report.html"))
-    _say([str(page)])
+        _say([str(page)])
 
 
 @app.command()
@@ -278,8 +317,11 @@ def price(
 @app.command()
 def runs(
     folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where run folders are; default: runs.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List run folders and what they found.
+
+    The oldest first: finished, running, interrupted (and the command that goes on) or damaged.
 
     \b
     Examples:
@@ -288,26 +330,102 @@ def runs(
     """
     from gtsearch import listing
 
-    if folder is None and not Path("runs").is_dir():
+    nowhere = folder is None and not Path("runs").is_dir()
+    found = [] if nowhere else listing.runs(folder or Path("runs"))
+    if as_json:
+        _give("runs", {"runs": [run.to_json() for run in found]})
+    elif nowhere:
         _say(["no runs here yet: `gtsearch run smoke` makes one in runs/"])
     else:
-        _say(listing.runs(folder or Path("runs")))
+        none = f"no run folders in {folder or 'runs'}: `gtsearch run smoke` makes one in runs/"
+        _say(listing.runs_table(found) if found else [none])
 
 
 @app.command()
-def spaces() -> None:
+def compare(
+    run: RunArgument,
+    other: Annotated[Path, typer.Argument(metavar="RUN", help="Another one.", autocompletion=completion.runs)],
+    as_json: JsonOption = False,
+) -> None:
+    """Say what differs between two runs.
+
+    In the experiment, by YAML path; in versions, devices and threads; and in the answers: the weak model, how many
+    reach the goal, epochs and FLOPs to it with their 95 % intervals, what it all cost, the paying threshold. Runs of
+    different questions are compared too, and it is said that their answers are not comparable, and why.
+
+    \b
+    Examples:
+      gtsearch compare runs/modadd-20260131-101500 runs/modadd-20260201-090000
+      gtsearch compare runs/laptop runs/server --json
+    """
+    from gtsearch import listing, salvage
+    from gtsearch.analysis.compare import compare as comparison
+
+    compared = comparison(salvage.look(run), salvage.look(other))
+    if as_json:
+        _give("compare", compared.to_json())
+    else:
+        _say(listing.comparison_lines(compared))
+
+
+@app.command()
+def spaces(as_json: JsonOption = False) -> None:
     """List the experiments that come along.
 
     Their names can be given to `run` and `check`.
+
+    \b
+    Example:
+      gtsearch spaces
     """
     from gtsearch import listing
 
-    _say(listing.experiments())
+    found = listing.experiments()
+    if as_json:
+        _give("spaces", {"folder": str(completion.schema_file().parent), "experiments": found})
+    else:
+        _say(listing.experiments_table(found))
+
+
+@app.command()
+def schema(
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write it; default: printed.")
+    ] = None,
+) -> None:
+    """Write the JSON Schema of the experiment file.
+
+    With it an editor completes keys and names, says what they mean, and marks what is wrong while you type. It knows
+    the tasks, models and methods that are installed here. One comment in the first line of an experiment names it to
+    editors that use yaml-language-server (VS Code's YAML extension, Neovim, Emacs, ...); --out prints that line.
+
+    \b
+    Examples:
+      gtsearch schema --out experiment.schema.json
+      gtsearch schema | less
+    """
+    from gtsearch.results import write_text
+    from gtsearch.schema import text
+
+    if out is None:
+        _say(text().splitlines())
+        return
+    write_text(out, text())
+    _say(
+        [
+            str(out),
+            "the first line of an experiment in the same folder names it to an editor:",
+            f"# yaml-language-server: $schema={out.name}",
+            f"or with the file that came along, from anywhere: {completion.schema_file()}",
+        ]
+    )
 
 
 @app.command()
 def reproduction(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.", autocompletion=completion.runs)
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
 ) -> None:
     """Set what the paper printed beside what runs measured, as Markdown.
@@ -325,7 +443,7 @@ def reproduction(
     experiments = [(name, reading.read_experiment(name)[0]) for name in reading.experiments()]
     text = write_reproduction(runs, experiments)
     if out is None:
-        _say(text.splitlines())
+        _say_page(text.splitlines())
     else:
         write_text(out, text)
         _say([str(out)])
@@ -333,7 +451,9 @@ def reproduction(
 
 @app.command()
 def predictors(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.", autocompletion=completion.runs)
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
 ) -> None:
     """Say which score of a weak embedding foretells the target, as Markdown.
@@ -353,7 +473,7 @@ def predictors(
     refuse_twice(loaded)
     lines = markdown(loaded)
     if out is None:
-        _say(lines)
+        _say_page(lines)
     else:
         write_text(out, "\n".join([*lines, ""]))
         _say([str(out)])
@@ -361,11 +481,14 @@ def predictors(
 
 @app.command()
 def breakeven(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, of any tasks.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run folders, of any tasks.", autocompletion=completion.runs)
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
     figure: Annotated[
         Path | None, typer.Option("--figure", metavar="FILE", help="Also draws a panel a run: FILE.png, FILE.svg.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say from which weak accuracy on a transfer pays, as Markdown.
 
@@ -383,17 +506,21 @@ def breakeven(
     loaded = _look(runs)
     refuse_twice(loaded)
     lines = figures.as_markdown(loaded).splitlines()
+    written: list[Path] = []
     if figure is not None:
         from gtsearch.analysis.report import draw_panels
 
         frame = figures.across(loaded)
-        drawn = draw_panels(figures, frame, figures.tasks(frame), figure.with_suffix(""))
-        _say([str(path) for path in drawn])
-    if out is None:
-        _say(lines)
-    else:
+        written += draw_panels(figures, frame, figures.tasks(frame), figure.with_suffix(""))
+    if out is not None:
         write_text(out, "\n".join(lines) + "\n")
-        _say([str(out)])
+        written.append(out)
+    if as_json:
+        _give("breakeven", {"runs": figures.as_json(loaded), "written": [str(path) for path in written]})
+        return
+    _say(map(str, written))
+    if out is None:
+        _say_page(lines)
 
 
 @app.command()
@@ -403,6 +530,7 @@ def export(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The file; default: NAME-ARCHITECTURE.safetensors."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Copy the certified embedding to a file, with a script that uses it.
 
@@ -416,12 +544,19 @@ def export(
     from gtsearch.export import export as export_from
     from gtsearch.results import load_results
 
-    _say(export_from(load_results(run), out))
+    lines = export_from(load_results(run), out)
+    if as_json:
+        _give("export", {"run": str(run), "lines": lines})
+    else:
+        _say(lines)
 
 
 @app.command()
 def doctor(
-    run: Annotated[Path | None, typer.Argument(metavar="RUN", help="A finished run whose finding is rerun.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="A finished run whose finding is rerun.", autocompletion=completion.runs),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to try storage; default: where runs go.")
     ] = None,
@@ -429,6 +564,7 @@ def doctor(
     seconds: Annotated[
         float, typer.Option("--seconds", metavar="S", min=0, help="For the finding; 0 leaves it out.")
     ] = 60.0,
+    as_json: JsonOption = False,
 ) -> int:
     """Say whether gtsearch works on this machine.
 
@@ -445,8 +581,11 @@ def doctor(
     from gtsearch.doctor import Doctor
 
     examination = Doctor(run, out, address, seconds)
-    for line in examination.lines():
-        _say([line])  # at once, also where it is no terminal: the whole takes minutes
+    with _set_apart(as_json):
+        for line in examination.lines():
+            _say([line])  # at once, also where it is no terminal: the whole takes minutes
+    if as_json:
+        _give("doctor", examination.to_json())
     return examination.exit_code
 
 
@@ -478,6 +617,80 @@ def _say(lines: Iterable[str]) -> None:
         sys.stdout.flush()
     except OSError:
         _drop_output()
+
+
+def _say_page(lines: Sequence[str]) -> None:
+    """Markdown, drawn where it is a person who reads it."""
+    from gtsearch import terminal
+
+    _say(terminal.page(lines))
+
+
+@contextlib.contextmanager
+def _set_apart(as_json: bool) -> Iterator[None]:
+    """Keeps standard output for the one JSON object: what is printed meanwhile, by us, Ray or a library, goes to
+    standard error."""
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _give(command: str, value: Mapping[str, Any]) -> None:
+    """The one JSON object of a command: in one line, ASCII, with null for what is not a finite number."""
+    whole = {"schema": JSON_SCHEMA, "command": command, **value}
+    _say([json.dumps(_finite(whole), allow_nan=False, default=str)])
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _tell_end(command: str, ended: Run, as_json: bool) -> int:
+    """How a run ended, for a person or a program; its exit code."""
+    from gtsearch.results import SUMMARY, read_json
+
+    finished = ended.exit_code in (0, 1) and (ended.folder / SUMMARY).is_file()
+    if not as_json:
+        _say(ended.lines)
+        if finished:
+            _say(_next_step(read_json(ended.folder / SUMMARY), shlex.quote(str(ended.folder))))
+        return ended.exit_code
+    state = {0: "finished", 1: "finished", 3: "broken off"}.get(ended.exit_code, "interrupted")
+    page = ended.folder / "report.html"
+    told = {
+        "folder": str(ended.folder),
+        "exit_code": ended.exit_code,
+        "state": state,
+        "report": str(page) if page.is_file() else None,
+        "lines": ended.lines,
+        "summary": read_json(ended.folder / SUMMARY) if finished else None,
+    }
+    _give(command, told)
+    return ended.exit_code
+
+
+def _next_step(summary: Mapping[str, Any], folder: str) -> Iterator[str]:
+    """What to type after a run that came to its end."""
+    weak = summary["weak"]
+    if weak is not None and (weak["pays"] or weak["clears"]):
+        yield f"next: gtsearch export {folder}   the embedding, for a model of your own"
+    elif weak is not None:
+        yield "next: the report says how far it came; lower weak.goal.val_accuracy (--set), or raise weak.budget"
+    else:
+        yield f"next: gtsearch price {folder}   what an epoch takes on this device, alone"
 
 
 def _drop_output() -> None:

@@ -82,6 +82,7 @@ class Doctor:
         self.address, self.seconds = address, seconds
         self.began = time.time(), time.monotonic()
         self.counts = dict.fromkeys((OK, NOTE, BAD), 0)
+        self.told: list[Line] = []
 
     @property
     def exit_code(self) -> int:
@@ -112,6 +113,11 @@ class Doctor:
             yield from self._finding(width)
         yield f"{self.counts[OK]} ok, {self.counts[NOTE]} to note, {self.counts[BAD]} bad"
 
+    def to_json(self) -> dict[str, Any]:
+        """What was found so far, for a program."""
+        lines = [{"verdict": line.word, "topic": line.topic, "text": line.text} for line in self.told]
+        return {"lines": lines, **self.counts, "exit_code": self.exit_code}
+
     def _finding(self, width: int) -> Iterator[str]:
         told: list[survives.Rerun] = []
 
@@ -130,6 +136,7 @@ class Doctor:
 
     def _shown(self, line: Line, width: int) -> list[str]:
         self.counts[line.word] += 1
+        self.told.append(line)
         head = f"{line.word:<5} {line.topic:<10} "
         return textwrap.wrap(
             " ".join(line.text.split()),

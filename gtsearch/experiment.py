@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ import torch
 
 from gtsearch import certificate, narrative, results, tracking
 from gtsearch.errors import BrokenOff, GtsearchError, OtherSchemaError, ResourcesError, ResultsError
+from gtsearch.forecast import Forecast, forecast
 from gtsearch.journal import Journal
 from gtsearch.mending import mend
 from gtsearch.notebook import RunResults, look
@@ -55,7 +56,15 @@ Row = dict[str, Any]
 @dataclass(frozen=True)
 class Run:
     """A run that ended: where it is, how (0 done; 1 nothing pays; 3 broken off; 130, 143 interrupted), what to tell a
-    person."""
+    person.
+
+    Example:
+        >>> ended = gtsearch.resume("runs/modadd")  # of a finished run: its report again
+        >>> ended.folder.name, ended.exit_code
+        ('modadd', 0)
+        >>> ended.lines[-1].split()[0]
+        'report'
+    """
 
     folder: Path
     exit_code: int
@@ -67,6 +76,11 @@ class Run:
 
         Raises:
             ResultsError: there is nothing to show.
+
+        Example:
+            >>> ended = Run(Path("runs/modadd"), 0, [])  # as `gtsearch.run` and `gtsearch.resume` give one
+            >>> ended.results.summary["weak"]["pays"]["architecture"]
+            'mlp-d2-w4-L2'
         """
         return look(self.folder)
 
@@ -90,6 +104,11 @@ def run(
 
     Raises:
         GtsearchError: the folder exists or cannot be written; too little memory; the cluster cannot be reached.
+
+    Example:
+        >>> ended = gtsearch.run(gtsearch.load_spec("smoke", ["report.seeds=5"]), out="runs/new", workers=2)
+        >>> ended.exit_code in (0, 1), (ended.folder / "report.html").is_file()
+        (True, True)
     """
     resources = resources_for(spec, workers, address)
     _prepare(spec)
@@ -104,11 +123,15 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
 
     Raises:
         GtsearchError: not a run folder, a damaged log, a run of another schema, or one that another process is writing.
+
+    Example:
+        >>> gtsearch.resume("runs/modadd", workers=2).exit_code
+        0
     """
     folder = Path(folder)
     refuse_links(folder)
     if not (folder / SPEC).is_file():
-        raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
+        raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}; `gtsearch runs` lists those here")
     spec = load_spec(folder / SPEC)
     resources = resources_for(spec, workers, address)
     _prepare(spec)
@@ -118,10 +141,10 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
         return _conduct(spec, folder, log, environment, resources, address, verbose, stop, fresh=False)
 
 
-def check(spec: Spec, workers: int | None = None) -> list[str]:
+def check(spec: Spec, workers: int | None = None) -> Forecast:
     """What would run, how many members at most, and an estimate of their cost. Runs nothing."""
     resources = resources_for(spec, workers)
-    return [*narrative.forecast(ablation_for(spec, resources.workers)), *tracking.forecast(spec)]
+    return replace(forecast(ablation_for(spec, resources.workers)), trackers=tuple(tracking.forecast(spec)))
 
 
 class Conductor:

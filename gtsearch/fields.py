@@ -73,7 +73,11 @@ class Part(BaseModel):
 
 
 class Epochs(Part):
-    """After this many epochs."""
+    """After this many epochs.
+
+    Attributes:
+        epochs: how many.
+    """
 
     epochs: Count
 
@@ -270,9 +274,13 @@ GoalAccuracy = Annotated[float | Literal["above_chance"] | None, BeforeValidator
 class GoalSpec(Part):
     """The validation accuracy to reach and hold over `hold` evaluations in a row, one every `evaluate_every` epochs.
 
-    `above_chance`: the least that guessing would reach in any of LOOKS looks with a probability below 1 in 1000.
-    `none`: there is nothing to reach; a run that trains to its end has cleared. A goal that is only a word or a number
-    is its `val_accuracy`.
+    A goal that is only a word or a number is its `val_accuracy`.
+
+    Attributes:
+        val_accuracy: a share. `above_chance`: the least that guessing would reach in any of LOOKS looks with a
+            probability below 1 in 1000. `none`: there is nothing to reach; a run that trains to its end has cleared.
+        hold: evaluations in a row that must stay there.
+        evaluate_every: epochs between evaluations.
     """
 
     val_accuracy: GoalAccuracy

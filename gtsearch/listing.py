@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import importlib.resources
-import io
-import shutil
-import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from gtsearch import narrative, reading
+from gtsearch import reading, terminal
 from gtsearch.errors import ResultsError
 from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, is_being_written, read_json
-from gtsearch.trust import printable, refuse_links
+from gtsearch.trust import refuse_links
 
-NOT_ON_A_TERMINAL = 1000
-"""Columns where nothing must be folded: a file, or the next program in a pipe."""
+if TYPE_CHECKING:
+    from gtsearch.analysis.compare import Comparison
 
 
-def runs(folder: Path) -> list[str]:
-    """A table of the run folders in `folder` (or of `folder` itself), the oldest first.
+@dataclass(frozen=True)
+class Listed:
+    """A run folder.
 
-    A folder that cannot be read is a row that says why.
+    Attributes:
+        state: `finished`, `running`, `interrupted`, or `damaged`.
+        started: as environment.json has it; None where nobody knows.
+        age_seconds: since it started.
+        answer: the weak model and its verdict; None until there is one.
+        speedup: of the target, in words; None where it is not known.
+        next: what to type next, or why it cannot be read; None: nothing has to be done.
+    """
+
+    run: str
+    folder: str
+    state: str
+    started: str | None = None
+    age_seconds: float | None = None
+    answer: str | None = None
+    speedup: str | None = None
+    next: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def runs(folder: Path) -> list[Listed]:
+    """The run folders in `folder` (or `folder` itself), the oldest first. One that cannot be read says why.
 
     Raises:
         ResultsError: there is no such folder.
@@ -35,53 +54,114 @@ def runs(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise ResultsError(f"there is no folder {folder}; name one that holds run folders")
     inside = [folder] if (folder / SPEC).is_file() else [path for path in folder.iterdir() if (path / SPEC).is_file()]
-    if not inside:
-        return [f"no run folders in {folder}"]
-    table = Table("run", "when", "state", "weak model", "speed-up", box=box.SIMPLE_HEAD)
-    for row in sorted(map(_run, inside), key=lambda row: (row[1], row[0])):
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    return _printed(table)
+    return sorted(map(_listed, inside), key=lambda run: (run.started or "", run.run))
 
 
-def experiments() -> list[str]:
-    """The experiments that come along: each name, what it shows, and what it costs at most.
+def runs_table(listed: Sequence[Listed]) -> list[str]:
+    """Runs for a person, a row each, and what to do about those that need something."""
+    rows = [
+        (run.run, run.started or "", _age(run.age_seconds), run.state, run.answer or "", run.speedup or "")
+        for run in listed
+    ]
+    notes = [f"{run.run}: {run.next}" for run in listed if run.next]
+    table = terminal.table(("run", "started", "age", "state", "weak model", "speed-up"), rows)
+    return [*table, *([""] if notes else []), *notes]
+
+
+def experiments() -> list[dict[str, Any]]:
+    """The experiments that come along: `name`, `shows`, `paper` (the figure it repeats, or None), and
+    `core_hours_at_most`.
 
     Costs are guesses from FLOPs (`gtsearch check`): searches end long before their budgets where they can.
     """
+    from gtsearch.forecast import forecast
     from gtsearch.plans import ablation_for  # torch is loaded only where costs are counted
     from gtsearch.spec import load_spec
 
-    table = Table("experiment", "core-hours at most", "what it shows", box=box.SIMPLE_HEAD)
+    found = []
     for name in reading.experiments():
         spec = load_spec(name)
-        hours = narrative.worker_seconds(ablation_for(spec)) / 3600
-        shows = spec.about.shows if spec.about else ""
-        paper = f"{spec.about.paper}: " if spec.about and spec.about.paper else ""
-        table.add_row(Text(name), Text(f"{hours:.1g}" if hours < 10 else f"{hours:,.0f}"), Text(paper + shows))
+        about = spec.about
+        found.append(
+            {
+                "name": name,
+                "shows": about.shows if about else "",
+                "paper": about.paper if about else None,
+                "core_hours_at_most": forecast(ablation_for(spec)).seconds / 3600,
+            }
+        )
+    return found
+
+
+def experiments_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Experiments for a person, a row each, and where their files lie."""
+    rows = []
+    for one in found:
+        hours = one["core_hours_at_most"]
+        shows = f"{one['paper']}: {one['shows']}" if one["paper"] else one["shows"]
+        rows.append((one["name"], f"{hours:.1g}" if hours < 10 else f"{hours:,.0f}", shows))
     folder = importlib.resources.files("gtsearch.search_spaces")
-    return [*_printed(table), f"\nRun one by its name, or copy its file and change it: {folder}"]
+    table = terminal.table(("experiment", "core-hours at most", "what it shows"), rows)
+    return [*table, "", f"Run one by its name (gtsearch run smoke), or copy its file and change it: {folder}"]
 
 
-def _printed(table: Table) -> list[str]:
-    text = io.StringIO()
-    Console(file=text, width=_width(), color_system=None).print(table)
-    return [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
+def comparison_lines(compared: Comparison) -> list[str]:
+    """Two runs for a person: what differs in what was asked and in where they ran, and all answers."""
+    names = [Path(folder).name for folder in compared.folders]
+    if names[0] == names[1]:
+        names = list(compared.folders)
+    members = compared.members
+    shared = f"{members['both']} of {members['first']} and {members['second']} training runs are in both"
+    lines = [
+        *(terminal.wrapped(f"not comparable: {compared.why_not}") if compared.why_not else []),
+        *(line for note in compared.notes for line in terminal.wrapped(f"note: {note}")),
+        *terminal.wrapped(f"{shared}, and {members['alike']} of those went alike" if members["both"] else shared),
+    ]
+    for title, differences in (("asked", compared.experiment), ("ran on", compared.surroundings)):
+        rows = [(one.path, *map(_value, one.values)) for one in differences]
+        lines += ["", *(terminal.table((title, *names), rows) if rows else [f"{title}: the same"])]
+    answers = [(one.name, *one.texts, "yes" if one.apart else "") for one in compared.answers]
+    return [*lines, "", *terminal.table(("answers", *names, "intervals apart"), answers)]
 
 
-def _run(folder: Path) -> tuple[str, str, str, str, str]:
-    """Name, when, state, weak model, speed-up."""
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else reading.in_one_line(value)
+
+
+def _listed(folder: Path) -> Listed:
     try:
         refuse_links(folder)
         environment = read_json(folder / ENVIRONMENT)
         summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else None
     except ResultsError as error:
-        return folder.name, "", f"{error}; gtsearch report {folder} shows what there is", "", ""
-    when = str(environment.get("started", ""))[:16]
+        return Listed(
+            folder.name, str(folder), "damaged", next=f"{error}; gtsearch report {folder} shows what there is"
+        )
+    started = str(environment.get("started", ""))[:16] or None
+    known = Listed(folder.name, str(folder), "running", started, _since(started))
     if is_being_written(folder / LOG):
-        return folder.name, when, "running", "", ""
-    if summary is None:
-        return folder.name, when, f"unfinished: gtsearch resume {folder}", "", ""
-    return folder.name, when, "done", _weak(summary["weak"]), _speedup(summary["speedup"]["target"])
+        return known
+    if summary is None or summary["error"]:
+        return replace(known, state="interrupted", next=f"gtsearch resume {folder}")
+    speedup = _speedup(summary["speedup"]["target"])
+    return replace(known, state="finished", answer=_weak(summary["weak"]), speedup=speedup)
+
+
+def _since(started: str | None) -> float | None:
+    try:
+        return max(0.0, time.time() - datetime.fromisoformat(started or "").timestamp())
+    except ValueError:  # somebody may have written it
+        return None
+
+
+def _age(seconds: float | None) -> str:
+    """In its largest unit."""
+    if seconds is None:
+        return ""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return "now"
 
 
 def _weak(weak: Mapping[str, Any] | None) -> str:
@@ -93,11 +173,7 @@ def _weak(weak: Mapping[str, Any] | None) -> str:
     return "nothing clears"
 
 
-def _speedup(ratio: Mapping[str, Any]) -> str:
+def _speedup(ratio: Mapping[str, Any]) -> str | None:
     if ratio["value"] is None:
-        return ""
+        return None
     return f"{'at least ' if ratio['lower_bound'] else ''}{ratio['value']:.1f} times"
-
-
-def _width() -> int:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else NOT_ON_A_TERMINAL

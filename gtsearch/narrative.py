@@ -1,15 +1,13 @@
-"""What the search is doing, in sentences: for the display while it runs, and for `gtsearch check` before it does."""
+"""What the search is doing, in sentences, for the display while it runs."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Phase, cleared
 from gtsearch.search.policy import Job, Policy
-from gtsearch.search.proposals import budget
 from gtsearch.spec import BASE
 
 PHASES = {
@@ -134,79 +132,3 @@ def _news(policy: Policy) -> list[str]:
 
 def _unit(policy: Policy) -> str:
     return "FLOPs" if policy.target.unit == "flops" else "s"
-
-
-def forecast(ablation: Ablation) -> list[str]:
-    """What a run would do and cost at most, stage by stage; nothing is run.
-
-    Seconds are guesses from FLOPs, and every search may end long before its budget.
-    """
-    lines, _ = _forecast(ablation.base)
-    rest = [name for name in ablation.policies if name != BASE]
-    if rest:
-        lines.append(f"variations: {len(rest)} beside it on the same seeds: {', '.join(rest)}")
-    minutes = worker_seconds(ablation) / ablation.workers / 60
-    workers = "1 worker" if ablation.workers == 1 else f"{ablation.workers} workers"
-    last = f"in all about {minutes:,.1f} minutes at most on {workers}, by a guess from FLOPs"
-    return [*lines, f"{last}; gates, probes and withdrawn winners apart"]
-
-
-def worker_seconds(ablation: Ablation) -> float:
-    """What a run costs at most, by a guess from FLOPs; gates, probes and withdrawn winners apart."""
-    return sum(_forecast(policy)[1] for policy in ablation.policies.values())
-
-
-def _forecast(policy: Policy) -> tuple[list[str], float]:
-    """The lines of one experiment, and worker-seconds at most."""
-    spec, ladder, target = policy.spec, policy.ladder, policy.target.architecture
-    task, goal = spec.task, spec.target_threshold
-    methods = spec.target.methods
-    per_method = budget(spec.method_space("scratch"), spec.target.search, policy.target.configs())
-    finals = spec.target.gate.configs * spec.target.gate.seeds if per_method > 1 else 0
-    members = Counter(
-        {
-            "target search": len(methods) * ((per_method if per_method > 1 else 0) + finals),
-            "report": len(methods) * spec.report.seeds + (spec.report.seeds if ladder else 0),
-        }
-    )
-    lines = [
-        f"{spec.name}: {task.title}, {task.n_examples} examples, "
-        f"{'/'.join(map(str, task.part_sizes))} for training, validation and test; chance {task.chance:.3g}"
-    ]
-    weak_cost = 0.0
-    if ladder is not None:
-        weak, order = ladder.weak, ladder.architectures
-        first, last = order[0], order[-1]
-        members["weak search"] = ladder.total * len(order)
-        if spec.tradeoff is not None:
-            members["trade-off"] = spec.tradeoff.members
-        epochs = weak.budget.max_epochs
-        weak_cost = sum(ladder.total * policy.estimate_epochs_seconds(a, epochs) for a in order)
-        threshold = spec.weak_threshold
-        lines.append(
-            f"weak: {_many(len(order), 'architecture')} by {weak.cost}, from {first.label} ({first.params} parameters) "
-            f"to {last.label} ({last.params}); {_many(ladder.total, 'config')} each, "
-            f"{_many(weak.gate.seeds, 'gate seed')} for each "
-            + ("(no accuracy is asked for); " if threshold is None else f"that clears {threshold:.3g}; ")
-            + (
-                f"the target judges up to {weak.judge.candidates_per_architecture} candidates of each"
-                if spec.judged
-                else "no judge"
-            )
-        )
-    longest = policy.estimate_epochs_seconds(target, spec.target.budget.max_epochs)
-    target_cost = (sum(members.values()) - members["weak search"]) * longest
-    lines += [
-        f"target: {target.label} ({target.params} parameters) to {goal:.3g}; {', '.join(methods)}; "
-        f"{_many(per_method, 'config')} each, {spec.report.seeds} fresh "
-        f"{'pipelines' if ladder else 'seeds'} for what is claimed",
-        "members at most, gates and probes apart: " + ", ".join(f"{n} {name}" for name, n in members.items() if n),
-        "worker-seconds at most, by a guess from FLOPs: "
-        + (f"{weak_cost:,.0f} on the ladder if it is climbed to the top, " if ladder else "")
-        + f"{target_cost:,.0f} on the target if nothing ends early",
-    ]
-    return lines, weak_cost + target_cost
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

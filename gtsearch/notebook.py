@@ -24,6 +24,13 @@ class RunResults(Results):
 
     Figures are matplotlib's and belong to no window: in a notebook `%matplotlib inline` shows what a cell gives back,
     elsewhere `figure.savefig("tradeoff.png")` writes it.
+
+    Example:
+        >>> results = gtsearch.load_results("runs/modadd")
+        >>> results.summary["weak"]["pays"]["architecture"]
+        'mlp-d2-w4-L2'
+        >>> len(results.trials) == len(results.trials["run_id"].unique())  # a row a training run
+        True
     """
 
     def table(self, name: str) -> pd.DataFrame:
@@ -35,6 +42,10 @@ class RunResults(Results):
         Raises:
             SpecError: there is no such figure; the message has the nearest one and all of them.
             ResultsError: what it reads of the run folder is damaged.
+
+        Example:
+            >>> list(gtsearch.load_results("runs/modadd").table("ladder")["architecture"][:2])
+            ['mlp-d2-w4-L2', 'mlp-d4-w4-L2']
         """
         module = catalog.load("figure", name)
         frame: pd.DataFrame = module.table(module.gather(self))
@@ -42,14 +53,25 @@ class RunResults(Results):
 
     def tradeoff(self) -> pd.DataFrame:
         """Weak accuracy against what the target then costs: a row a pipeline of every design and of scratch, columns as
-        `gtsearch.analysis.pipelines.COLUMNS` tells; no rows where there was no study."""
+        `gtsearch.analysis.pipelines.COLUMNS` tells; no rows where there was no study.
+
+        Example:
+            >>> tradeoff = gtsearch.load_results("runs/modadd").tradeoff()
+            >>> sorted(tradeoff["arm"].unique())
+            ['scratch', 'transfer']
+        """
         from gtsearch.analysis import pipelines
 
         study = self.summary["tradeoff"]
         return pipelines.frame(study["pipelines"] if study else [])
 
     def survival(self) -> pd.DataFrame:
-        """How many seeds have not got there yet, by what they spent: the table of the figure `survival`."""
+        """How many seeds have not got there yet, by what they spent: the table of the figure `survival`.
+
+        Example:
+            >>> "method" in gtsearch.load_results("runs/modadd").survival().columns
+            True
+        """
         return self.table("survival")
 
     def figure(self, name: str) -> Figure:
@@ -57,6 +79,9 @@ class RunResults(Results):
 
         Raises:
             SpecError, ResultsError: as `table`.
+
+        Example:
+            >>> gtsearch.load_results("runs/modadd").figure("ladder").savefig("ladder.png")
         """
         from gtsearch.analysis import style
         from gtsearch.analysis.report import drawn, panels_of
@@ -66,7 +91,12 @@ class RunResults(Results):
             return drawn(module, frame, panels_of(module, frame))
 
     def report(self) -> Path:
-        """Writes the figures and report.html into the run folder; the path of the page."""
+        """Writes the figures and report.html into the run folder; the path of the page.
+
+        Example:
+            >>> gtsearch.load_results("runs/modadd").report().name
+            'report.html'
+        """
         from gtsearch.analysis.report import write_report
 
         return write_report(self)
@@ -97,6 +127,11 @@ def load_results(folder: str | Path) -> RunResults:
 
     Raises:
         ResultsError: not a run folder; the run is not finished; a file is missing, damaged or of another schema.
+
+    Example:
+        >>> results = gtsearch.load_results("runs/modadd")
+        >>> results.summary["methods"]["transfer"]["reached"], results.notes
+        (4, ())
     """
     return _shown(results.load_results(folder))
 
@@ -106,6 +141,11 @@ def look(folder: str | Path) -> RunResults:
 
     Raises:
         ResultsError: not a run folder, or nothing in it can be shown; the message says why.
+
+    Example:
+        >>> for note in gtsearch.look("runs/interrupted").notes:
+        ...     print(note)
+        the run has all its 76 members and lacks its end: `gtsearch resume runs/interrupted` writes it
     """
     return _shown(salvage.look(folder))
 

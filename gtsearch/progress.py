@@ -16,6 +16,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from gtsearch import terminal
+
 LIVE_SECONDS = 0.2
 """Least time between two drawings on a terminal."""
 PLAIN_SECONDS = 10.0
@@ -48,7 +50,7 @@ class Display:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.title, self._clock, self._silent = title, clock, quiet
-        self._console = console or Console(highlight=False)
+        self._console = console or terminal.console()
         # FORCE_COLOR makes rich take a file for a terminal; lines that are drawn over spoil a file all the same.
         on_terminal = self._console.is_interactive and self._console.file.isatty()
         self._live = (

@@ -603,6 +603,11 @@ class Results:
     """A run: its tables (columns as in TABLES), summary, environment and experiment.
 
     `notes`: what is missing or was put together again, a line each; empty for a finished run that is whole.
+
+    Example:
+        >>> results = gtsearch.load_results("runs/modadd")
+        >>> sorted(results.ledger["purpose"].unique())[-1]  # where every FLOP and second went
+        'weak_search'
     """
 
     folder: Path
@@ -627,7 +632,7 @@ def load_results(folder: str | Path) -> Results:
     folder = Path(folder)
     refuse_links(folder)
     if not (folder / SPEC).is_file():
-        raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}")
+        raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}; `gtsearch runs` lists those here")
     if not (folder / SUMMARY).exists():
         raise ResultsError(f"the run in {folder} is not finished: `gtsearch resume {folder}` goes on with it")
     environment, spec_text = read_json(folder / ENVIRONMENT), read_text(folder / SPEC)

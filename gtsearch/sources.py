@@ -39,6 +39,9 @@ class CrossTask(Part):
 
     Inputs may be shared, and are the point of it; answers may not: what the weak models were trained on must not be
     what the target is validated and tested by.
+
+    Attributes:
+        task: what the weak models are trained on; no split `seed`: splits are the run's own.
     """
 
     name: Literal["cross_task"]
@@ -78,7 +81,14 @@ def _leaks(source: Task, task: Task) -> tuple[str, ...]:
 
 class Link(Part):
     """A model between the weak one and the target: it starts by transfer, trains to its goal, and hands on its own
-    embedding. `config`: its hyperparameters."""
+    embedding.
+
+    Attributes:
+        model: its one architecture.
+        goal: what it must reach and hold.
+        config: its hyperparameters, a number each.
+        max_epochs: epochs it trains at most.
+    """
 
     model: SizesField
     goal: GoalSpec
@@ -99,7 +109,11 @@ class Link(Part):
 
 
 class Growth(Part):
-    """A chain weak -> middle -> target: each link is grown from the one before (method.md section 7, point 9)."""
+    """A chain weak -> middle -> target: each link is grown from the one before (method.md section 7, point 9).
+
+    Attributes:
+        chain: the models between, the first grown from the weak one.
+    """
 
     name: Literal["growth"]
     chain: list[Link] = Field(min_length=1)

@@ -60,7 +60,10 @@ _MOST_VARIATIONS = 1000
 _MOST_VARIED_ARCHITECTURES = 100_000  # of all variations
 BASE = "base"
 """What the experiment itself is called among its variations."""
-_VARIED = ("task", "weak", "target", "report", "tradeoff")
+VARIED = ("task", "weak", "target", "report", "tradeoff")
+"""The parts that variations may change."""
+NAME, VARIATION_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,47}"
+"""What an experiment, and a variation of one, may be called."""
 
 
 def _more_than_given(low: str, demanded: int, high: str, given: int, place: Place = ()) -> Iterator[Problem]:
@@ -131,14 +134,24 @@ class About(Part):
 
 
 class WeakBudget(Part):
-    """How many configs an architecture gets, and how long a member trains at most."""
+    """How many configs an architecture gets, and how long a member trains at most.
+
+    Attributes:
+        configs_per_architecture: configs each architecture gets.
+        max_epochs: epochs a member trains at most.
+    """
 
     configs_per_architecture: Repeats = 8
     max_epochs: Count = 1000
 
 
 class Gate(Part):
-    """A config passes when `at_least` of `seeds` gate seeds clear."""
+    """A config passes when `at_least` of `seeds` gate seeds clear.
+
+    Attributes:
+        seeds: fresh seeds of a config that cleared.
+        at_least: how many of them must clear.
+    """
 
     seeds: Repeats = 5
     at_least: Repeats = 4
@@ -150,8 +163,15 @@ class Gate(Part):
 class Judge(Part):
     """How the target judges a candidate: `configs` target configs on the embeddings of `weak_seeds` weak seeds.
 
-    A candidate passes when a config reaches the target's goal on `at_least` of them. `later_snapshot`: whether a
-    candidate that fails is tried once more with an embedding from later in the same runs.
+    A candidate passes when a config reaches the target's goal on `at_least` of them.
+
+    Attributes:
+        by: `target`, or `none`, which believes the accuracy alone.
+        configs: target configs that are tried on a candidate; each method gets as many more.
+        weak_seeds: weak seeds each is tried on, each with its own embedding; at most weak.gate.seeds.
+        at_least: on how many of them the target must reach its goal.
+        candidates_per_architecture: configs of one architecture that are judged.
+        later_snapshot: whether a candidate that fails is tried once more with an embedding from later in the same runs.
     """
 
     by: Literal["target", "none"] = "target"
@@ -170,8 +190,20 @@ class WeakSpec(Part):
     """The weak stage: which small models, what they must reach, and who judges them.
 
     Attributes:
+        goal: the threshold that weak models must clear; `none`: all do.
         cost: what the winner has least of: its parameters, what one clearing weak model costs with restarts, or that
             and what the target then costs.
+        model: the architectures to try: every combination of the lists.
+        optimizer: what takes the steps.
+        loss: what is trained on; None: the task's own.
+        search: how configs are proposed; `grid`: every combination of the lists in `tune`, whatever the budget says.
+        tune: what is searched: hyperparameter to domain.
+        start_from: settings that are tried first, inside the domains (not by `grid`).
+        budget: how much is tried.
+        gate: who goes on to be judged.
+        handover: which embedding: as the goal is held (without a goal, at the end), at the best validation accuracy of
+            the whole run, or after so many epochs.
+        judge: how the target judges those that pass the gate.
         order_by: the score by which candidates of equal cost come before the judge, the best first: it changes when one
             is tried, never whether. None: the one that clears soonest, then those that differ most.
     """
@@ -227,14 +259,24 @@ class WeakSpec(Part):
 
 
 class TargetBudget(Part):
-    """How many configs each method gets, and how long a member trains at most."""
+    """How many configs each method gets, and how long a member trains at most.
+
+    Attributes:
+        configs: configs each method gets.
+        max_epochs: epochs a member trains at most.
+    """
 
     configs: Repeats = 8
     max_epochs: Count
 
 
 class TargetGate(Part):
-    """A method's best `configs` configs run again on `seeds` gate seeds before one is chosen."""
+    """A method's best `configs` configs run again on `seeds` gate seeds before one is chosen.
+
+    Attributes:
+        configs: the best so many of a method run again.
+        seeds: on so many fresh seeds.
+    """
 
     configs: Repeats = 2
     seeds: Repeats = 2
@@ -254,7 +296,17 @@ class TargetSpec(Part):
     """The target stage: the one large model, what it must reach, and the methods to compare.
 
     Attributes:
-        options: of the methods, by name.
+        goal: what the target must reach and hold; not `none`.
+        model: the one architecture.
+        optimizer: what takes the steps.
+        loss: what is trained on; None: the task's own.
+        methods: what is compared; `scratch` must be there, and `transfer` where there are weak models.
+        options: of the methods, by name, e.g. `{transfer: {freeze_a: true}}`.
+        search: how configs are proposed, as in `weak.search`.
+        tune: what is searched, for every method alike: hyperparameter to domain.
+        start_from: each method's published settings, tried first, inside the domains (not by `grid`).
+        budget: how much is tried.
+        gate: how a method's config is chosen.
         embedding_from: where the embedding comes from, when not straight from a weak model of the same task.
         cap_controls: whether controls that start from a weak model's embedding end at scratch's confirmed median, from
             where on they cannot pay; else they get the whole budget.
@@ -348,7 +400,13 @@ class TargetSpec(Part):
 
 
 class ReportSpec(Part):
-    """Fresh seeds for what is claimed: `at_least` of `seeds` pipelines, each with at most `weak_tries` weak seeds."""
+    """Fresh seeds for what is claimed: `at_least` of `seeds` pipelines, each with at most `weak_tries` weak seeds.
+
+    Attributes:
+        seeds: fresh pipelines: weak seeds until one clears, its embedding, a target seed.
+        at_least: how many must reach the target's goal for the claim to stand.
+        weak_tries: weak seeds of one pipeline at most; every miss is charged.
+    """
 
     seeds: Repeats = 10
     at_least: Repeats = 7
@@ -360,7 +418,12 @@ class ReportSpec(Part):
 
 class EndpointsSpec(Part):
     """Weak models for the design `endpoints`: so many architectures of `weak.model`, spread from the cheapest to the
-    dearest, each at so many weight decays, spread over the domain of `weak.tune.weight_decay`."""
+    dearest, each at so many weight decays, spread over the domain of `weak.tune.weight_decay`.
+
+    Attributes:
+        architectures: so many of `weak.model`.
+        weight_decays: each with so many.
+    """
 
     architectures: Repeats = 6
     weight_decays: Repeats = 3
@@ -380,6 +443,7 @@ class TradeoffSpec(Part):
         target_seeds: target runs an embedding.
         retune: how many configs of transfer are tried at each level, on a seed of their own; 0: the one that was chosen
             in the search serves all levels.
+        endpoints: the weak models of the design `endpoints`.
         doses: shares of noise in the embedding; 0 is the embedding itself.
     """
 
@@ -431,9 +495,13 @@ class TradeoffSpec(Part):
 
 
 class ResourcesSpec(Part):
-    """What the run may use. `auto`: all cores; one shared GPU where there is one.
+    """What the run may use.
 
-    `hang_seconds`: a worker that reports nothing for so long, beside what an epoch may take, is ended.
+    Attributes:
+        workers: members that train at once; `auto`: one a core, or one a GPU.
+        cpus_per_trial: cores a worker is given.
+        gpus_per_trial: GPUs a worker is given; `auto`: one, shared, where there is one.
+        hang_seconds: a worker that reports nothing for so long, beside what an epoch may take, is ended.
     """
 
     workers: Workers = "auto"
@@ -458,14 +526,14 @@ class AblateSpec(Part):
         if not self.vary:
             yield Problem(("vary",), "is empty; name a variation, or leave out `ablate`")
         for name, changes in self.vary.items():
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,47}", name) or name == BASE:
+            if not re.fullmatch(VARIATION_NAME, name) or name == BASE:
                 rule = "a name has at most 48 letters, digits, spaces, `.`, `_`, `+` or `-`, and is not `base`"
                 yield Problem(("vary", name), f"{rule}; rename it")
             if not changes:
                 yield Problem(("vary", name), "changes nothing; give it a YAML path and a value")
             for path in changes:
-                if path.split(".")[0] not in _VARIED:
-                    rule = f"varies one of {', '.join(_VARIED)}, not {show(path)}"
+                if path.split(".")[0] not in VARIED:
+                    rule = f"varies one of {', '.join(VARIED)}, not {show(path)}"
                     yield Problem(("vary", name, path), f"{rule}; the seed stays, so that variations are paired")
             lengths = {len(value) for value in changes.values() if isinstance(value, list)}
             if len(lengths) > 1 or 0 in lengths:
@@ -517,7 +585,21 @@ def _levels(name: str, changes: Mapping[str, Any]) -> list[tuple[str, dict[str, 
 
 
 class Spec(Part):
-    """One experiment, checked. Equal files give equal specs, whatever they leave to the defaults."""
+    """One experiment, checked. Equal files give equal specs, whatever they leave to the defaults.
+
+    Attributes:
+        name: names the run folder: letters, digits, `.`, `_`, `-`.
+        about: what the experiment shows, for `gtsearch spaces` and `gtsearch reproduction`.
+        seed: of the search and of all seeds derived from it.
+        task: what is learnt: its name and its parameters.
+        weak: the weak stage; None: methods are compared alone.
+        target: the target and the methods to compare.
+        report: fresh seeds for what is claimed.
+        tradeoff: weak accuracy against the target's cost; needs `weak`.
+        probes: what is measured of report members while they train: a name, or a mapping with options.
+        ablate: variations of the experiment, beside it.
+        resources: what the run may use.
+    """
 
     name: str
     about: About | None = None
@@ -608,7 +690,7 @@ class Spec(Part):
         return reading.dump(self.model_dump())
 
     def problems(self) -> Iterator[Problem]:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
+        if not re.fullmatch(NAME, self.name):
             rule = "it names the run folder: at most 64 letters, digits, `.`, `_` or `-`, the first a letter or a digit"
             yield Problem(("name",), f"{rule}; not {show(self.name)}")
         yield from self._accuracies_at_chance()
@@ -733,6 +815,15 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
 
     Raises:
         SpecError: the file cannot be read, or something in it or in an override is wrong.
+
+    Example:
+        >>> spec = gtsearch.load_spec("modadd", ["weak.goal.val_accuracy=0.5"])
+        >>> spec.weak.goal.val_accuracy, spec.target.methods[0]
+        (0.5, 'transfer')
+        >>> gtsearch.load_spec("modadd", ["weak.gaol.hold=3"])
+        Traceback (most recent call last):
+        ...
+        gtsearch.errors.SpecError: weak.gaol: there is no key `gaol`; did you mean `goal`? ...
     """
     content, sources = reading.read_experiment(path)
     reading.override(content, sources, overrides)

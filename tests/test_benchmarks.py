@@ -24,6 +24,7 @@ from gtsearch.errors import ResultsError
 ROOT = Path(__file__).parent.parent
 HELPERS = {"alone", "results", "table"}
 TINY = {
+    "startup": ["--times", "1"],
     "epoch": ["--pairs", "1", "--device", "cpu", "--epochs", "2"],
     "transformer": ["--pairs", "1", "--epochs", "2"],
     "report": ["--members", "300", "--points", "10"],

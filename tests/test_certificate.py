@@ -289,12 +289,6 @@ def test_the_state_says_what_is_tried_and_why() -> None:
     assert state["remaining_seconds"] is None, "nobody knows how far the ladder has to be climbed"
 
 
-def test_a_forecast_runs_nothing_and_counts_members() -> None:
-    text = "\n".join(narrative.forecast(ablation_for(spec(), 2)))
-    assert "6 architectures by params, from mlp-d2-w4-L2 (154 parameters) to mlp-d4-w16-L2 (588)" in text
-    assert "48 weak search" in text and "211/159/159 for training, validation and test" in text
-
-
 def test_of_a_run_that_was_stopped_nothing_is_excluded_whose_gate_seeds_are_out() -> None:
     """Configs that cleared wait for theirs, so it is not known yet how often they do."""
     experiment = spec()

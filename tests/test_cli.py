@@ -22,6 +22,7 @@ from gtsearch import embedding as artefact
 from gtsearch.analysis import report as pages
 from gtsearch.errors import GtsearchError, ResourcesError
 from gtsearch.experiment import Run
+from gtsearch.forecast import Branch, Forecast
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -78,17 +79,21 @@ def finished(folder: Path, vectors: bool = False, **weak: Any) -> Path:
     return folder
 
 
+def commands() -> list[tuple[str | None, Any]]:
+    return [(command.name, command.callback) for command in cli.app.registered_commands]
+
+
 # -- around the commands ------------------------------------------------------------------------------------
 
 
 def test_help_shows_every_command_and_examples(call: Call) -> None:
     code, out, _ = call("--help")
     assert code == 0
-    for command in ("run", "resume", "check", "report", "runs", "spaces", "export"):
+    for command in [name or callback.__name__ for name, callback in commands()]:
         assert f"\n  {command} " in out
         code, own, _ = call(command, "--help")
         assert code == 0 and f"Usage: gtsearch {command}" in own
-        assert f"gtsearch {command} " in own.partition("\n")[2] or command == "spaces"
+        assert re.search(rf"Examples?:\n +gtsearch {command}\b", own), f"{command} has no example"
     assert call() == call("-h") == (0, out, "")
 
 
@@ -106,6 +111,7 @@ def test_version(call: Call) -> None:
         (["run", "smoke", "--seed", "one"], "gtsearch: Invalid value for '--seed'"),
         (["resume", "a", "b"], "gtsearch: Got unexpected extra argument"),
         (["report"], "gtsearch: Missing argument 'RUN"),
+        (["compare", "runs/a"], "gtsearch: Missing argument 'RUN"),
     ],
 )
 def test_a_usage_error_is_two_lines_and_exit_code_2(call: Call, arguments: list[str], complaint: str) -> None:
@@ -190,6 +196,28 @@ def test_the_exit_code_is_the_run_s(call: Call, asked: dict[str, Any], command: 
     assert call(command, "smoke") == (code, "told\n", "")
 
 
+@pytest.mark.parametrize(
+    ("weak", "step"),
+    [
+        ({}, "next: gtsearch export there   the embedding"),
+        ({"pays": None, "clears": None}, "next: the report says how far it came; lower weak.goal.val_accuracy"),
+    ],
+)
+def test_a_run_ends_with_what_to_type_next(
+    call: Call, asked: dict[str, Any], tmp_path: Path, weak: dict[str, Any], step: str
+) -> None:
+    finished(tmp_path / "there", **weak)
+    asked["answer"] = Run(Path("there"), 0, ["report   there/report.html"])
+    code, out, _ = call("run", "smoke")
+    assert code == 0 and out.splitlines()[0].startswith("report") and out.splitlines()[1].startswith(step)
+
+
+@pytest.mark.parametrize("command", ["resume", "report", "export", "price", "breakeven", "predictors", "doctor"])
+def test_a_folder_that_is_no_run_leads_to_those_that_are(call: Call, command: str) -> None:
+    code, _, error = call(command, "nowhere")
+    assert code == 2 and "is not a run folder" in error and "`gtsearch runs` lists those here" in error
+
+
 def test_resume_passes_everything_on(call: Call, asked: dict[str, Any]) -> None:
     assert call("resume", "runs/x", "-w", "2", "--address", "here:1", "-v")[0] == 0
     assert asked == {
@@ -202,8 +230,13 @@ def test_resume_passes_everything_on(call: Call, asked: dict[str, Any]) -> None:
 
 
 def test_check_prints_what_would_run(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "check", lambda spec, workers: [f"{spec.name} {spec.seed}", f"on {workers}"])
-    assert call("check", "smoke", "--seed", "4", "--workers", "2") == (0, "smoke 4\non 2\n", "")
+    told = Forecast("smoke", ("what is asked",), (Branch("base"),), 2)
+    asked: list[Any] = []
+    monkeypatch.setattr(experiment, "check", lambda spec, workers: asked.append((spec, workers)) or told)
+    code, out, error = call("check", "smoke", "--seed", "4", "--workers", "2", "--set", "report.seeds=7")
+    assert (code, error) == (0, "") and out.startswith("what is asked\n")
+    assert asked == [(gtsearch.load_spec("smoke", ["report.seeds=7", "seed=4"]), 2)]
+    assert out.splitlines()[-1] == "run it: gtsearch run smoke --seed 4 --workers 2 --set report.seeds=7"
 
 
 # -- report -------------------------------------------------------------------------------------------------
@@ -227,7 +260,7 @@ def test_runs_tells_the_state_and_the_answer_of_each(call: Call, tmp_path: Path)
     assert call("runs") == (0, "no runs here yet: `gtsearch run smoke` makes one in runs/\n", "")
     folder = tmp_path / "runs"
     folder.mkdir()
-    assert call("runs") == (0, "no run folders in runs\n", "")
+    assert call("runs") == (0, "no run folders in runs: `gtsearch run smoke` makes one in runs/\n", "")
     finished(folder / "paid")
     finished(folder / "cleared", pays=None)
     finished(folder / "nothing", pays=None, clears=None)
@@ -239,16 +272,20 @@ def test_runs_tells_the_state_and_the_answer_of_each(call: Call, tmp_path: Path)
         code, out, error = call("runs")
     assert (code, error) == (0, "")
     head, _, *rows = out.splitlines()
-    assert head.split() == ["run", "when", "state", "weak", "model", "speed-up"]
+    assert head.split() == ["run", "started", "age", "state", "weak", "model", "speed-up"]
+    rows, notes = rows[: rows.index("")], rows[rows.index("") + 1 :]
     lines = {row.split()[0]: " ".join(row.split()) for row in rows}
-    assert set(lines) == {"paid", "cleared", "nothing", "stopped", "broken", "going"}
-    assert lines["paid"] == "paid 2026-01-31 10:15 done mlp-d3-w4-L2 pays 3.0 times"
-    assert "mlp-d3-w4-L2 clears" in lines["cleared"]
+    assert list(lines) == ["broken", "cleared", "going", "nothing", "paid", "stopped"]
+    days = r"(now|\d+ (min|h|d))"
+    assert re.fullmatch(rf"paid 2026-01-31 10:15 {days} finished mlp-d3-w4-L2 pays 3.0 times", lines["paid"])
+    assert "finished mlp-d3-w4-L2 clears" in lines["cleared"]
     assert "nothing clears" in lines["nothing"]
-    assert "unfinished: gtsearch resume runs/stopped" in lines["stopped"]
-    assert "broken runs/broken/summary.json is damaged" in lines["broken"]
-    assert lines["broken"].endswith("gtsearch report runs/broken shows what there is")
-    assert "running" in lines["going"]
+    assert lines["stopped"].endswith("interrupted") and lines["broken"].endswith("damaged")
+    assert lines["going"].endswith("running")
+    damaged, stopped = notes
+    assert damaged.startswith("broken: runs/broken/summary.json is damaged")
+    assert damaged.endswith("gtsearch report runs/broken shows what there is")
+    assert stopped == "stopped: gtsearch resume runs/stopped"
     (own,) = call("runs", "runs/paid")[1].splitlines()[2:]
     assert own.split() == lines["paid"].split()
 

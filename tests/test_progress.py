@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,3 +218,93 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_estimates_are_rounded_up_and_nothing_is_said_where_nobody_knows(seconds: Any, text: str) -> None:
     assert remaining(seconds) == text
+
+
+# -- in a real terminal, whose size changes -------------------------------------------------------------------------
+
+_DRAWN = """
+import sys, time
+from gtsearch.progress import Display
+state = dict(phase="weak ladder", why="mlp-d3-w4-L2: round 2 of 2, the cheapest architecture still open, " * 3,
+             best="mlp-d4-w6-L2 clears on 5 of 5 seeds", running=4, jobs_out=2, workers=2)
+with Display("modadd") as display:
+    seen, began = 0, time.monotonic()
+    for step in range(10_000):
+        width = display._console.width
+        display.update(state | {"done": step, "elapsed_seconds": step})
+        if width != seen:
+            seen = width
+            display.note(f"now {width} wide")
+        if width == 61 or time.monotonic() - began > 60:
+            break
+        time.sleep(0.02)
+    display.note("the last note")
+"""
+
+
+def _resize(terminal: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+
+def _read_until(terminal: int, word: str, seconds: float = 30) -> str:
+    text, until = "", time.monotonic() + seconds
+    while word not in text and time.monotonic() < until:
+        if select.select([terminal], [], [], 0.2)[0]:
+            try:
+                text += os.read(terminal, 65536).decode("utf-8", "replace")
+            except OSError:  # the other end is gone
+                break
+    assert word in text, text[-2000:]
+    return text
+
+
+def test_a_terminal_whose_size_changes_is_drawn_in_its_new_size_and_loses_no_note() -> None:
+    ours, theirs = pty.openpty()
+    _resize(ours, 100)
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | {"TERM": "xterm-256color"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", _DRAWN], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    try:
+        whole = _read_until(ours, "now 100 wide")
+        for columns in (20, 40, 61):
+            _resize(ours, columns)
+            child.send_signal(signal.SIGWINCH)
+            after = _read_until(ours, f"now {columns} wide")
+            if columns != 61:
+                after += _read_until(ours, "weak ladder")
+                _, _, drawn = after.partition(f"now {columns} wide")
+                lines = re.split(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]+", drawn)
+                assert max(map(len, lines)) <= columns, lines
+            whole += after
+        whole += "" if "the last note" in whole else _read_until(ours, "the last note")
+        assert child.wait(timeout=20) == 0
+    finally:
+        child.kill()
+        child.wait()
+        os.close(theirs)
+        os.close(ours)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", whole)
+    for note in ("now 100 wide", "now 20 wide", "now 40 wide", "now 61 wide", "the last note"):
+        assert plain.count(note) == 1, f"{note} is lost or stands twice"
+    assert "Traceback" not in plain
+
+
+def test_progress_into_a_file_holds_no_control_characters(tmp_path: Path) -> None:
+    code = _DRAWN.replace("10_000", "30")
+    for more in ({}, {"FORCE_COLOR": "1"}, {"CLICOLOR_FORCE": "1", "TERM": "xterm-256color"}):
+        with (tmp_path / "log").open("wb") as log:
+            subprocess.run([sys.executable, "-c", code], stdout=log, env=os.environ | more, check=True)
+        text = (tmp_path / "log").read_text("utf-8")
+        assert "the last note" in text and all(c.isprintable() or c == "\n" for c in text), text
+        assert text.count("\n") < 10, "a log is not flooded"
+
+
+@pytest.mark.parametrize("name", ["NO_COLOR", "CLICOLOR"])
+def test_no_colours_where_the_user_wants_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1" if name == "NO_COLOR" else "0")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with Display("modadd") as display:
+        display.update(STATE)
+        assert "\x1b[3" not in sys.stdout.getvalue() and "weak ladder" in sys.stdout.getvalue()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,17 @@ def test_importing_gtsearch_loads_nothing_heavy() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]\n"
+
+
+def test_what_a_type_checker_reads_is_what_there_is() -> None:
+    """The names under TYPE_CHECKING, `__all__`, and where they are loaded from."""
+    tree = ast.parse(Path(gtsearch.__file__).read_text("utf-8"))
+    [checked] = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    read = {
+        alias.name: node.module for node in checked.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert read == gtsearch._HOMES
+    assert {*read, "__version__"} == set(gtsearch.__all__)
 
 
 def test_every_public_name_is_there() -> None:

@@ -352,7 +352,7 @@ def test_a_run_folder_with_a_link_that_leads_out_is_refused(name: str, run: Path
         with pytest.raises(ResultsError, match="leads out of the run folder"):
             use(run)
     assert secret.read_text() == "not to be told, and not to be changed"
-    assert "leads out of the run folder" in "\n".join(listing.runs(tmp_path)) or name == "spec.yaml"
+    assert "leads out of the run folder" in "\n".join(listing.runs_table(listing.runs(tmp_path))) or name == "spec.yaml"
 
 
 def test_a_pipe_in_a_run_folder_is_refused_and_a_link_within_it_is_not(run: Path) -> None:

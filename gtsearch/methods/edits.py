@@ -38,7 +38,11 @@ class Edit(BaseModel, ABC):
 
 
 class Rescale(Edit):
-    """A times what gives it the Frobenius norm `norm`; `embedding_scale` comes on top. A of zeros stays so."""
+    """A times what gives it the Frobenius norm `norm`; `embedding_scale` comes on top. A of zeros stays so.
+
+    Attributes:
+        norm: the Frobenius norm of A.
+    """
 
     norm: float = Field(gt=0, le=1e6)
 
@@ -48,7 +52,11 @@ class Rescale(Edit):
 
 
 class Truncate(Edit):
-    """The best approximation of A of rank `rank`: its leading singular directions alone."""
+    """The best approximation of A of rank `rank`: its leading singular directions alone.
+
+    Attributes:
+        rank: how many directions are kept.
+    """
 
     rank: int = Field(ge=1, le=65536)
 
@@ -65,7 +73,11 @@ class Truncate(Edit):
 
 class Denoise(Edit):
     """A's mean row and its `frequencies` strongest frequencies over the tokens, in the order of the task's group
-    (`gtsearch.cycles`); a token outside of the cycle, as 0 is of products, keeps its row."""
+    (`gtsearch.cycles`); a token outside of the cycle, as 0 is of products, keeps its row.
+
+    Attributes:
+        frequencies: how many are kept.
+    """
 
     frequencies: int = Field(ge=1, le=65536)
 

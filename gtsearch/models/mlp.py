@@ -29,9 +29,12 @@ LIVE_SHARE = 0.9  # below it, leaving out what is silent pays for picking the re
 class MlpSizes(Sizes):
     """Over tokens, depth 2: d -> width -> classes; depth 3: d -> width -> width -> classes; and so on.
 
-    `depth` counts the weight matrices (method.md section 3): over tokens those after the embedding; over vectors the
-    embedding is the first of them, so that depth 2 is d_vocab -> d_embed -> outputs and has no `width`, depth 3 is
-    d_vocab -> d_embed -> width -> outputs.
+    Attributes:
+        depth: how many weight matrices (method.md section 3): over tokens those after the embedding; over vectors the
+            embedding is the first of them, so that depth 2 is d_vocab -> d_embed -> outputs and has no `width`, depth 3
+            is d_vocab -> d_embed -> width -> outputs.
+        d_embed: width of the embedding.
+        width: width of the hidden layers.
     """
 
     depth: int = Field(default=2, ge=2, le=16)

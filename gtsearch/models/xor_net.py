@@ -21,6 +21,7 @@ class XorNetSizes(Sizes):
     """`d_embed` neurons, and how they start.
 
     Attributes:
+        d_embed: how many neurons.
         hidden_std: the hidden weights start as N(0, hidden_std^2); None: PyTorch's default, U(+-1/sqrt(d_vocab)).
         output_std: the same of the output weights; None: U(+-1/sqrt(d_embed)). Figure 4b of the paper prints the
             variances .01 and 1e-4: hidden_std 0.1, output_std 0.01.

@@ -310,6 +310,9 @@ class SampledTask(Task):
     """A task of `n_train`, `n_validation` and `n_test` examples that are drawn by the split's seed.
 
     Attributes:
+        n_train: how many examples are trained on.
+        n_validation: how many choices are made by.
+        n_test: how many a claim is measured by.
         one_draw: whether the three parts are one draw, cut in this order, and not a draw each: for a task that draws
             no example twice, so that parts are disjoint.
     """
