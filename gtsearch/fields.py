@@ -27,8 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from gtsearch import domains
-from gtsearch import plugins
+from gtsearch import domains, plugins
 from gtsearch.catalog import METHODS, load, no_such
 from gtsearch.domains import Domain
 from gtsearch.errors import SpecError

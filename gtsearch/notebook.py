@@ -98,7 +98,7 @@ def load_results(folder: str | Path) -> RunResults:
     Raises:
         ResultsError: not a run folder; the run is not finished; a file is missing, damaged or of another schema.
     """
-    return _shown(results.load_results(folder))
+    return shown(results.load_results(folder))
 
 
 def look(folder: str | Path) -> RunResults:
@@ -107,8 +107,9 @@ def look(folder: str | Path) -> RunResults:
     Raises:
         ResultsError: not a run folder, or nothing in it can be shown; the message says why.
     """
-    return _shown(salvage.look(folder))
+    return shown(salvage.look(folder))
 
 
-def _shown(read: Results) -> RunResults:
+def shown(read: Results) -> RunResults:
+    """The same, able to show itself."""
     return RunResults(**{field.name: getattr(read, field.name) for field in fields(read)})

@@ -286,7 +286,7 @@ def _of_kind(kind: str, name: str, found: Any) -> Any:
         wanted += ", or a function that makes a task" if kind == "task" else ""
         raise SpecError(f"`{name}` is {what}; it must be {wanted}")
     if inspect.isabstract(found):
-        missing = ", ".join(sorted(found.__abstractmethods__))
+        missing = ", ".join(sorted(vars(found)["__abstractmethods__"]))
         raise SpecError(f"the class `{name}` lacks what a {base.__name__} must have: {missing}; add it")
     return found
 

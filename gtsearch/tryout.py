@@ -41,7 +41,11 @@ def method(given: Method, target: Sizes, of: Task, loss: str) -> str | None:
     if given.name in MENUS["method"]:
         return None
     width = 2 if given.needs_embedding else None
-    return _asked(given.name, lambda: cost.of_start(target, of, given, width, loss) and None)
+
+    def question() -> None:
+        cost.of_start(target, of, given, width, loss)
+
+    return _asked(given.name, question)
 
 
 def _asked(name: str, question: Callable[[], str | None]) -> str | None:

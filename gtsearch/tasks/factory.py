@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 import torch
 from pydantic import BeforeValidator, PlainSerializer, PydanticUserError, create_model, model_validator
-from torch import Tensor
 
 from gtsearch.errors import SpecError, TaskError
 from gtsearch.identity import canonical
