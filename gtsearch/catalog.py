@@ -28,11 +28,13 @@ TASKS: dict[str, str] = {
     "digits": "gtsearch.tasks.images:Digits",
     "mnist": "gtsearch.tasks.images:Mnist",
     "table": "gtsearch.tasks.table:Table",
+    "text": "gtsearch.tasks.text:Text",
 }
 MODELS: dict[str, str] = {
     "mlp": "gtsearch.models.mlp:MlpSizes",
     "transformer": "gtsearch.models.transformer:TransformerSizes",
     "xor_net": "gtsearch.models.xor_net:XorNetSizes",
+    "gpt": "gtsearch.models.gpt:GptSizes",
 }
 METHODS: dict[str, str] = {
     "transfer": "gtsearch.methods.transfer:Transfer",

@@ -44,7 +44,7 @@ from gtsearch.fields import (
 from gtsearch.losses import misfit
 from gtsearch.measures import MEASURES
 from gtsearch.methods.base import Method
-from gtsearch.models.base import Sizes
+from gtsearch.models.base import Sizes, misfits
 from gtsearch.probes.base import Probe
 from gtsearch.problems import Place, Problem, explain, one_line, refuse, show, unknown_keys
 from gtsearch.sources import CrossTask, Growth, SourceField
@@ -701,18 +701,18 @@ class Spec(Part):
     def _sizes_that_do_not_fit(self) -> Iterator[Problem]:
         seen = set()
         for sizes in self._weak_sizes:
-            for key, text in sizes.problems(self.weak_task):
+            for key, text in misfits(sizes, self.weak_task):
                 if (key, text) not in seen:
                     seen.add((key, text))
                     yield Problem(("weak", "model", *([key] if key else [])), text)
-        for key, text in self.target.model.problems(self.task):
+        for key, text in misfits(self.target.model, self.task):
             yield Problem(("target", "model", *([key] if key else [])), text)
         source = self.target.embedding_from
         if isinstance(source, CrossTask | Growth):
             found = source.problems_for(self.task)
             yield from (Problem(("target", "embedding_from", key), text) for key, text in found)
         for i, link in enumerate(self.growth.chain if self.growth else ()):
-            for key, text in link.model.problems(self.task):
+            for key, text in misfits(link.model, self.task):
                 yield Problem(("target", "embedding_from", "chain", i, "model", *([key] if key else [])), text)
 
     def _code_that_does_not_work(self) -> Iterator[Problem]:
