@@ -99,9 +99,11 @@ class GptBlock(nn.Module):
         scores = queries @ keys.transpose(-1, -2) / math.sqrt(d_head)  # [n, heads, t, t]
         later = torch.ones(t, t, dtype=torch.bool, device=x.device).triu(1)
         taken = scores.masked_fill(later, -math.inf).softmax(dim=-1) @ values
-        return taken.transpose(1, 2).flatten(start_dim=2)
+        side_by_side: Tensor = taken.transpose(1, 2).flatten(start_dim=2)
+        return side_by_side
 
 
 def norm(stream: Tensor) -> Tensor:
     """Each position [.., d_embed] with mean 0 and variance 1, without gains."""
-    return functional.layer_norm(stream, stream.shape[-1:])
+    normed: Tensor = functional.layer_norm(stream, stream.shape[-1:])
+    return normed

@@ -29,8 +29,8 @@ class Part:
 
     Attributes:
         x: tokens [n, n_tokens] int64 in [0, d_vocab), or vectors [n, d_vocab] float32.
-        y: labels [n] int64 in [0, n_classes), or [n, n_answers] where n_answers is above 1. A task with one output reads
-            1 as +1 and 0 as -1.
+        y: labels [n] int64 in [0, n_classes), or [n, n_answers] of a task with several an example. A task with one
+            output reads 1 as +1 and 0 as -1.
     """
 
     x: Tensor

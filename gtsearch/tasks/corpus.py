@@ -12,16 +12,67 @@ from functools import cache
 LETTERS = 100_000
 """So many characters, or a few more: the last story is finished."""
 
-_NAMES = "anna bruno clara david emma felix greta hugo ida jonas klara louis mara nils olga paul".split()
-_NOUNS = "cat dog bird child farmer teacher sailor baker river garden boat house letter window mountain story".split()
-_KINDS = "old small quiet green bright heavy happy clever round distant gentle empty".split()
-_DO = "see follow find carry watch remember call draw leave paint visit thank".split()
-_REST = "sleep wait sing laugh fall shine grow turn".split()
+_NAMES = [
+    "anna",
+    "bruno",
+    "clara",
+    "david",
+    "emma",
+    "felix",
+    "greta",
+    "hugo",
+    "ida",
+    "jonas",
+    "klara",
+    "louis",
+    "mara",
+    "nils",
+    "olga",
+    "paul",
+]
+_NOUNS = [
+    "cat",
+    "dog",
+    "bird",
+    "child",
+    "farmer",
+    "teacher",
+    "sailor",
+    "baker",
+    "river",
+    "garden",
+    "boat",
+    "house",
+    "letter",
+    "window",
+    "mountain",
+    "story",
+]
+_KINDS = ["old", "small", "quiet", "green", "bright", "heavy", "happy", "clever", "round", "distant", "gentle", "empty"]
+_DO = ["see", "follow", "find", "carry", "watch", "remember", "call", "draw", "leave", "paint", "visit", "thank"]
+_REST = ["sleep", "wait", "sing", "laugh", "fall", "shine", "grow", "turn"]
 _WHERE = ("near the sea", "in the morning", "under a tree", "behind the hill", "at night", "on the road", "by the gate")
-_NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen"
-).split()
+_NUMBERS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+]
 
 
 class _Draws:

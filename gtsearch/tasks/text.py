@@ -27,15 +27,15 @@ _MOST_CHARACTERS = 4096  # an embedding has a row for each
 
 
 class Text(Task):
-    """Windows of `context` characters, each with the one that follows it (`answers: last`), or with the following one at
-    every position (`answers: all`).
+    """Windows of `context` characters, each with the one that follows it (`answers: last`), or with the following one
+    at every position (`answers: all`).
 
     A text is cut into pieces, the seed deals them out, and parts take windows side by side from their own pieces. A
     window whose characters stand elsewhere too is used once.
 
     Attributes:
-        folder: its .txt files, those in folders inside too, in UTF-8; a relative path starts at the current folder. None:
-            a text of some 100,000 characters that a grammar makes (`gtsearch.tasks.corpus`).
+        folder: its .txt files, those in folders inside too, in UTF-8; a relative path starts at the current folder.
+            None: a text of some 100,000 characters that a grammar makes (`gtsearch.tasks.corpus`).
         sha256: of the text, in hex, so that a run and its embeddings stay tied to it; None: filled in.
     """
 
@@ -62,13 +62,7 @@ class Text(Task):
     def _is_as_it_was(cls, sha256: str | None, info: ValidationInfo) -> str | None:
         if "folder" not in info.data:  # it is refused
             return sha256
-        found = _text(info.data["folder"]).sha256
-        if sha256 not in (None, found):
-            raise TaskError(
-                f"the text of {_whence(info.data['folder'])} was changed: its sha256 is {found[:12]}..., not "
-                f"{str(sha256)[:12]}...; restore it, or leave `sha256` out and start anew"
-            )
-        return found
+        return _refuse_another(info.data["folder"], sha256)
 
     @property
     def d_vocab(self) -> int:
@@ -111,8 +105,7 @@ class Text(Task):
         return float(self._content.codes.bincount().max()) / len(self._content.codes)
 
     def prepare(self) -> None:
-        if self.folder is not None:
-            self._is_as_it_was(self._pinned, _Known({"folder": self.folder}))  # type: ignore[arg-type]
+        _refuse_another(self.folder, self.sha256)
 
     def splits(self, split_seed: int) -> Splits:
         text, windows = self._content, _windows(self.folder, self._pinned, self.context)
@@ -126,7 +119,8 @@ class Text(Task):
         for n in self.part_sizes:
             parts.append(self._part(text.codes, starts[begin : begin + n].sort().values))
             begin = int(torch.searchsorted(pieces, pieces[begin + n - 1], right=True))
-        return Splits(*parts, fingerprint([parts[0].x, parts[0].y]))
+        train, validation, test = parts
+        return Splits(train, validation, test, fingerprint([train.x, train.y]))
 
     def _part(self, codes: Tensor, starts: Tensor) -> Part:
         characters = codes[starts[:, None] + torch.arange(self.context + 1)]
@@ -141,13 +135,6 @@ class Text(Task):
     @property
     def _content(self) -> _Text:
         return _text(self.folder)
-
-
-class _Known:
-    """What a validator is told of the fields before it."""
-
-    def __init__(self, data: dict[str, object]) -> None:
-        self.data = data
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +172,17 @@ def _whence(folder: str | None) -> str:
     return "made-up text" if folder is None else Path(folder).name
 
 
+def _refuse_another(folder: str | None, sha256: str | None) -> str:
+    """The SHA-256 of a text in hex, if it is `sha256` or that is None."""
+    found = _text(folder).sha256
+    if sha256 not in (None, found):
+        raise TaskError(
+            f"the text of {_whence(folder)} was changed: its sha256 is {found[:12]}..., not {str(sha256)[:12]}...; "
+            "restore it, or leave `sha256` out and start anew"
+        )
+    return found
+
+
 def _text(folder: str | None) -> _Text:
     return _made_up() if folder is None else _read(Path(folder), _state(Path(folder)))
 
@@ -217,7 +215,9 @@ def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
     if not found:
         raise TaskError(f"the folder {folder} holds no .txt file; {hint}")
     if sum(size for _, _, size in found) > _MOST_BYTES:
-        raise TaskError(f"the texts of {folder} are more than {_MOST_BYTES >> 20} MiB, the most that is read; take some out")
+        raise TaskError(
+            f"the texts of {folder} are more than {_MOST_BYTES >> 20} MiB, the most that is read; take some out"
+        )
     return tuple(found)
 
 
