@@ -173,9 +173,12 @@ class Sizes(BaseModel):
         yield from ()
 
     @property
-    @abstractmethod
     def label(self) -> str:
-        """The architecture's name, e.g. `mlp-d4-w16-L2`: equal labels mean equal sizes."""
+        """The architecture's name, e.g. `mlp-d4-w16-L2`: equal labels mean equal sizes. By default every size by its
+        whole name."""
+        others = (key for key in type(self).model_fields if key not in ("name", "d_embed"))
+        sizes = (f"{key}{getattr(self, key)}" for key in others)
+        return "-".join([self.name.rpartition(":")[2].lower(), f"d{self.d_embed}", *sizes])
 
     @abstractmethod
     def module(self, task: Task) -> Model:
