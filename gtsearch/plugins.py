@@ -15,6 +15,7 @@ import importlib.util
 import os
 import re
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -157,6 +158,7 @@ def raised(error: BaseException) -> str:
         where = f"{Path(error.filename or '?').name}:{error.lineno}"
         return f"{type(error).__name__}: {error.msg} ({where})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_of_ours(frame.filename)]
+    frames = [frame for frame in frames if not _is_of_a_library(frame.filename)] or frames
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
 
@@ -304,6 +306,12 @@ def _entry_points(kind: str) -> tuple[EntryPoint, ...]:
 
 def _whose(point: EntryPoint) -> str:
     return f"the package {point.dist.name}" if point.dist else "a package"
+
+
+def _is_of_a_library(file: str) -> bool:
+    return any(part in ("site-packages", "dist-packages") for part in Path(file).parts) or (
+        file.startswith(sysconfig.get_path("stdlib"))
+    )
 
 
 def _is_of_ours(file: str) -> bool:

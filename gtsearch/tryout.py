@@ -77,9 +77,9 @@ def _task(given: Task) -> str | None:
 def _model(sizes: Sizes, of: Task, loss: str) -> str | None:
     with torch.device("meta"):
         made = sizes.module(of)
-        initialise(made, torch.Generator(), 1.0)
     if not isinstance(made, Model) or not isinstance(getattr(made, "embedding", None), InputEmbedding):
         return "`module` must give a gtsearch.models.base.Model that has an `embedding` of gtsearch.models.base"
+    initialise(made, torch.Generator(), 1.0)
     first = next(name for name, _ in made.named_parameters())
     if not first.startswith("embedding."):
         return f"the embedding must be its first part, and `{first}` comes before; make it first"
