@@ -57,11 +57,10 @@ class TestNAME(TaskContract):
 _MODEL = '''"""The model family NAME: change `Sizes` and `Net`."""
 
 import torch
-from pydantic import Field
-from torch import Tensor, nn
-
 from gtsearch.models import base
 from gtsearch.tasks.base import Task
+from pydantic import Field
+from torch import Tensor, nn
 
 
 class Sizes(base.Sizes):
@@ -107,11 +106,10 @@ class TestNAME(ModelContract):
 _METHOD = '''"""The method NAME: change `Start`."""
 
 import torch
+from gtsearch.methods.base import FactorisedStart
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
-
-from gtsearch.methods.base import FactorisedStart
 
 
 class Start(FactorisedStart):

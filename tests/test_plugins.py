@@ -352,18 +352,18 @@ OWN = """
 name: own
 task: {name: "r_sums:make_task", modulus: 17, train_fraction: 0.75}
 weak:
-  goal: 0.2
+  goal: none
   model: {name: "r_net:Sizes", d_embed: [4, 8], width: 24}
-  tune: {lr: {loguniform: [1e-2, 1e-1]}, weight_decay: 0.3, init_scale: 0.5}
-  budget: {configs_per_architecture: 2, max_epochs: 200}
+  tune: {lr: {loguniform: [2e-2, 1e-1]}, weight_decay: 0.8, init_scale: 0.3}
+  budget: {configs_per_architecture: 2, max_epochs: 120}
   gate: {seeds: 2, at_least: 1}
   judge: {configs: 1, weak_seeds: 1, at_least: 1, candidates_per_architecture: 1, later_snapshot: false}
 target:
-  goal: 0.3
+  goal: 0.15
   model: {name: mlp, depth: 3, d_embed: 16, width: 32}
   methods: [transfer, scratch, "r_method:Start"]
-  tune: {lr: 0.03, weight_decay: 1, init_scale: 0.5, embedding_scale: 1, tilt: 1}
-  budget: {configs: 1, max_epochs: 80}
+  tune: {lr: 0.05, weight_decay: 2, init_scale: 1, embedding_scale: 1, tilt: 1}
+  budget: {configs: 1, max_epochs: 120}
   gate: {configs: 1, seeds: 1}
 report: {seeds: 2, at_least: 1, weak_tries: 2}
 """
