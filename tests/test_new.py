@@ -10,32 +10,36 @@ import pytest
 
 from gtsearch import cli
 
-KINDS = ("task", "model", "method")
+
+def works(folder: Path, kinds: tuple[str, ...]) -> None:
+    """Writes one of each kind; its tests pass, `check` takes it, and a linter has nothing to say."""
+    for kind in kinds:
+        assert cli.main(["new", kind, f"my_{kind}"]) == 0
+    written = {path.name for path in folder.iterdir()}
+    assert written == {name for kind in kinds for name in (f"my_{kind}.py", f"test_my_{kind}.py", f"my_{kind}.yaml")}
+    checks = "; ".join(f"assert cli.main(['check', 'my_{kind}.yaml']) == 0" for kind in kinds)
+    program = f"import pytest; from gtsearch import cli; assert pytest.main(['-q']) == 0; {checks}"
+    lint = ["-m", "ruff", "check", "--isolated", "--select", "E,F,I,UP,B,SIM", "--line-length", "120"]
+    for words in (["-c", program], lint):
+        done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=280)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
-def call(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", *words], cwd=cwd, capture_output=True, text=True, timeout=250)
-
-
-def test_what_is_written_passes_its_tests_and_is_taken(
+def test_what_is_written_passes_its_test_and_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for kind in KINDS:
-        assert cli.main(["new", kind, f"my_{kind}"]) == 0
-        said = capsys.readouterr().out
-        assert f"gtsearch run my_{kind}.yaml" in said and f"pytest test_my_{kind}.py" in said
-    written = {path.name for path in tmp_path.iterdir()}
-    assert written == {name for kind in KINDS for name in (f"my_{kind}.py", f"test_my_{kind}.py", f"my_{kind}.yaml")}
-    tested = call("pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path)
-    assert tested.returncode == 0, tested.stdout
-    linted = call("ruff", "check", "--isolated", "--select", "E,F,I,UP,B,SIM", "--line-length", "120", ".", cwd=tmp_path)
-    assert linted.returncode == 0, linted.stdout
-    program = "; ".join(f"assert cli.main(['check', 'my_{kind}.yaml']) == 0" for kind in KINDS)
-    checked = subprocess.run(
-        [sys.executable, "-c", f"from gtsearch import cli; {program}"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert checked.returncode == 0, checked.stderr
+    works(tmp_path, ("task",))
+    said = capsys.readouterr().out
+    assert "gtsearch run my_task.yaml" in said and "pytest test_my_task.py" in said
+
+
+@pytest.mark.slow
+def test_every_kind_that_is_written_passes_its_test_and_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    works(tmp_path, ("task", "model", "method"))
 
 
 def test_nothing_is_overwritten(
