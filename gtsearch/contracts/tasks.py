@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -80,7 +79,7 @@ class TaskContract:
         assert catalog.load("task", identity["name"])(**identity) == task and "seed" not in identity
         other = type(task)(**{**identity, "seed": 9})
         assert other.identity() == task.identity() and other != task
-        assert pickle.loads(pickle.dumps(task)) == task and hash(task) == hash(type(task)(**task.model_dump()))
+        assert hash(task) == hash(type(task)(**task.model_dump()))
 
     def test_parameters_of_the_split_are_known_as_such(self, task: Task) -> None:
         assert {field for field in ("train_fraction", "n_train") if field in task.identity()} <= set(SPLIT_FIELDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from small_tasks import SMALL, small
 
@@ -31,3 +33,6 @@ VARIANTS = [
 @pytest.mark.parametrize("task", VARIANTS)
 class TestContract(TaskContract):
     """Of the whole menu."""
+
+    def test_travels_between_processes(self, task: Task) -> None:
+        assert pickle.loads(pickle.dumps(task)) == task
