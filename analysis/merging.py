@@ -59,8 +59,10 @@ def refuse_twice(runs: Sequence[Results]) -> None:
 
 
 def leaves(part: Any, but: Sequence[str] = (), path: str = "") -> Iterator[tuple[str, Any]]:
-    """YAML path and value of all that is asked, without the paths `but` and all below them. Lists are values."""
-    if path in but:
+    """YAML path and value of all that is asked, without the paths `but` and all below them, where modules lie, and that
+    there are none, as in runs from before there were any. Lists are values."""
+    lies = path.startswith("modules.") and path.endswith(".folder")
+    if path in but or lies or (path == "modules" and not part):
         return
     if not isinstance(part, Mapping) or not part:
         yield path, part

@@ -1,6 +1,7 @@
 """The menu: every task, model, method, loss, probe, figure, ... by name, as "module:object", imported on first use.
 
-To add one: a file in the room it belongs to, and one line here. A name without an object after it is a module.
+To add one: a file in the room it belongs to, and one line here. A name without an object after it is a module. What is
+not gtsearch's own, a user's `module:object` or what an installed package offers, comes by way of `gtsearch.plugins`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gtsearch import plugins
 from gtsearch.errors import SpecError
 
 TASKS: dict[str, str] = {
@@ -26,11 +28,13 @@ TASKS: dict[str, str] = {
     "digits": "gtsearch.tasks.images:Digits",
     "mnist": "gtsearch.tasks.images:Mnist",
     "table": "gtsearch.tasks.table:Table",
+    "text": "gtsearch.tasks.text:Text",
 }
 MODELS: dict[str, str] = {
     "mlp": "gtsearch.models.mlp:MlpSizes",
     "transformer": "gtsearch.models.transformer:TransformerSizes",
     "xor_net": "gtsearch.models.xor_net:XorNetSizes",
+    "gpt": "gtsearch.models.gpt:GptSizes",
 }
 METHODS: dict[str, str] = {
     "transfer": "gtsearch.methods.transfer:Transfer",
@@ -124,12 +128,15 @@ MENUS: Mapping[str, dict[str, str]] = {
 
 
 def load(kind: str, name: str) -> Any:
-    """The object called `name` on the menu of `kind` (a key of MENUS).
+    """The object called `name` on the menu of `kind` (a key of MENUS), or of a user's module.
 
     Raises:
-        SpecError: the menu has no such name; the message holds the nearest one and all of them.
+        SpecError: the menu has no such name; the message holds the nearest one and all of them. Or it is a
+            `module:object`, or what an installed package offers, and cannot be used.
     """
     check(kind, name)
+    if name not in MENUS[kind]:
+        return plugins.load(kind, name)
     module, _, attribute = MENUS[kind][name].partition(":")
     loaded = importlib.import_module(module)
     return getattr(loaded, attribute) if attribute else loaded
@@ -141,8 +148,8 @@ def check(kind: str, name: str) -> None:
     Raises:
         SpecError: as `load`.
     """
-    if name not in MENUS[kind]:
-        raise SpecError(no_such(kind, name, MENUS[kind]))
+    if name not in MENUS[kind] and not plugins.is_named(kind, name):
+        raise SpecError(no_such(kind, name, [*MENUS[kind], *plugins.offered(kind)]))
 
 
 def no_such(kind: str, name: str, known: Iterable[str]) -> str:

@@ -96,6 +96,14 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Kind(StrEnum):
+    """What `new` writes."""
+
+    TASK = "task"
+    MODEL = "model"
+    METHOD = "method"
+
+
 # -- the commands -------------------------------------------------------------------------------------------
 
 
@@ -366,6 +374,26 @@ def compare(
         _give("compare", compared.to_json())
     else:
         _say(listing.comparison_lines(compared))
+
+
+@app.command()
+def new(
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What it is: task, model or method.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the module: letters, digits and `_`.")],
+) -> None:
+    """Write a task, model or method of your own to begin with.
+
+    Into the current folder: NAME.py, its test test_NAME.py, and an experiment NAME.yaml that uses it. Nothing is
+    overwritten.
+
+    \b
+    Examples:
+      gtsearch new task mytask
+      gtsearch new model mynet
+    """
+    from gtsearch.new import write
+
+    _say(write(kind.value, name, Path.cwd()))
 
 
 @app.command()

@@ -13,6 +13,7 @@ from functools import cache
 import torch
 
 from gtsearch.catalog import load
+from gtsearch.losses import by_answer
 from gtsearch.methods.base import Given, Method
 from gtsearch.models.base import FactorisedEmbedding, Model, Sizes
 from gtsearch.tasks.base import Task
@@ -58,7 +59,7 @@ def measure(module: Model, task: Task, loss: str | None = None, frozen: Collecti
     shadow = copy.deepcopy(module).to("meta")
     part = task.blank(task.part_sizes[0], "meta")
     with FlopCounterMode(display=False) as counter:
-        load("loss", loss or task.default_loss)(shadow(part.x), part.y).backward()
+        load("loss", loss or task.default_loss)(*by_answer(shadow(part.x), part.y)).backward()
     held = {*module.frozen_parameters, *frozen}
     trained = (p for name, p in module.named_parameters() if name not in held)
     return Cost(sum(p.numel() for p in trained), counter.get_total_flops())

@@ -217,7 +217,7 @@ def ray_runs(place: Path, address: str | None) -> Iterator[Line]:
         with cluster.connected(address, resources, False, one.break_off) as link:
             up = time.monotonic() - began
             one.began = time.monotonic()
-            tune.drive(one, folder, link.scratch.path, resources, False)
+            tune.drive(one, folder, link.scratch.path, resources, False, {})
             trained = time.monotonic()
         down = time.monotonic() - trained
         if not one.rows:

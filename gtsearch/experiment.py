@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -27,12 +27,13 @@ from typing import Any
 import psutil
 import torch
 
-from gtsearch import certificate, narrative, results, tracking
+from gtsearch import certificate, narrative, plugins, results, salvage, tracking
+from gtsearch.catalog import MENUS
 from gtsearch.errors import BrokenOff, GtsearchError, OtherSchemaError, ResourcesError, ResultsError
 from gtsearch.forecast import Forecast, forecast
 from gtsearch.journal import Journal
 from gtsearch.mending import mend
-from gtsearch.notebook import RunResults, look
+from gtsearch.notebook import RunResults, shown
 from gtsearch.plans import ablation_for
 from gtsearch.progress import Display
 from gtsearch.resources import Resources, cores, resources_for
@@ -82,7 +83,7 @@ class Run:
             >>> ended.results.summary["weak"]["pays"]["architecture"]
             'mlp-d2-w4-L2'
         """
-        return look(self.folder)
+        return shown(salvage.look(self.folder, is_ours=True))
 
 
 def run(
@@ -144,7 +145,8 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
 def check(spec: Spec, workers: int | None = None) -> Forecast:
     """What would run, how many members at most, and an estimate of their cost. Runs nothing."""
     resources = resources_for(spec, workers)
-    return replace(forecast(ablation_for(spec, resources.workers)), trackers=tuple(tracking.forecast(spec)))
+    notes = (*tracking.forecast(spec), *plugins.clashes(MENUS))
+    return replace(forecast(ablation_for(spec, resources.workers)), notes=notes)
 
 
 class Conductor:
@@ -367,13 +369,14 @@ def _conduct(
     stop.way_on = _way_on(folder)
     try:
         policy = ablation_for(spec, resources.workers, STACKED_MEMBERS if resources.device == "cuda" else None)
+        modules = {name: one.model_dump() for name, one in spec.modules.items()}
         display = Display(_title(spec, resources), quiet=verbose)
         say = print if verbose else display.note
         told = tracking.Tracking(spec.trackers, folder, spec, environment, say, lambda: stop.number is not None)
         with told as trackers:
             with display:
                 trackers.announce()
-                for note in environment.get("resumed", [{}])[-1].get("notes", []):
+                for note in [*environment.get("resumed", [{}])[-1].get("notes", []), *plugins.clashes(MENUS)]:
                     display.note(note)
                 journal = Journal(folder / STUDIES, spec.variations())
                 conductor = Conductor(policy, log, journal, display, results.members(folder / LOG), stop)
@@ -391,7 +394,7 @@ def _conduct(
                     )
                 try:
                     if not conductor.is_over():
-                        _search(conductor, folder, resources, address, verbose)
+                        _search(conductor, folder, resources, address, verbose, modules)
                 except ResourcesError:
                     if fresh and not conductor.seen:
                         log.close()
@@ -419,7 +422,14 @@ def _conduct(
         return Run(folder, BROKE_OFF, [f"broken off: {reason}", _way_on(folder)])
 
 
-def _search(conductor: Conductor, folder: Path, resources: Resources, address: str | None, verbose: bool) -> None:
+def _search(
+    conductor: Conductor,
+    folder: Path,
+    resources: Resources,
+    address: str | None,
+    verbose: bool,
+    modules: Mapping[str, Mapping[str, Any]],
+) -> None:
     """Has the conductor's jobs trained by Ray, until it is over or Ray is."""
     from gtsearch import cluster, nodes, tune  # ray is loaded only when something has to run
 
@@ -442,9 +452,9 @@ def _search(conductor: Conductor, folder: Path, resources: Resources, address: s
             conductor.stop.hush = link.hush
             conductor.stop.listen()
             if resources.cluster:
-                for note in nodes.inspected(folder, resources):
+                for note in nodes.inspected(folder, resources, modules):
                     conductor.display.note(note)
-            tune.drive(conductor, folder, link.scratch.path, resources, verbose)
+            tune.drive(conductor, folder, link.scratch.path, resources, verbose, modules)
     except SystemExit:  # what Ray makes of a SIGTERM until we listen again
         conductor.stop.number = conductor.stop.number or signal.SIGTERM
     finally:
@@ -627,7 +637,6 @@ def _left_off(folder: Path, conductor: Conductor) -> Run:
 
 def _drawn(folder: Path) -> Path:
     """Makes the report of a run that is not finished."""
-    from gtsearch import salvage
     from gtsearch.analysis.report import write_report
 
     return write_report(salvage.look(folder, is_ours=True))

@@ -5,9 +5,10 @@ Each turns what stands in the YAML into the object the rest of gtsearch works wi
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -21,11 +22,12 @@ from pydantic import (
     SerializeAsAny,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     model_serializer,
     model_validator,
 )
 
-from gtsearch import domains
+from gtsearch import domains, plugins
 from gtsearch.catalog import METHODS, load, no_such
 from gtsearch.domains import Domain
 from gtsearch.errors import SpecError
@@ -100,7 +102,19 @@ def _from_menu(kind: str, value: Any) -> Any:
 
 
 def _task(value: Any) -> Any:
-    return value if isinstance(value, Task) else _from_menu("task", value).model_validate(dict(value), strict=True)
+    return value if isinstance(value, Task) else _made("task", _from_menu("task", value), value)
+
+
+def _made(kind: str, found: Any, value: Mapping[str, Any]) -> Any:
+    """What `value` asks of the class `found`. Somebody else's class may raise what it likes."""
+    try:
+        return found.model_validate(dict(value), strict=True)
+    except ValidationError:
+        raise
+    except Exception as error:
+        if not plugins.is_named(kind, value["name"]):
+            raise
+        raise ValueError(f"`{value['name']}` raised {plugins.raised(error)}; mend it there") from None
 
 
 def _sizes(value: Any) -> Any:
@@ -112,7 +126,7 @@ def _sizes(value: Any) -> Any:
         for key, size in value.items()
         if isinstance(size, list | tuple)
     )
-    return family.model_validate(dict(value), strict=True)
+    return _made("model", family, value)
 
 
 def _probe(value: Any) -> Any:
@@ -190,17 +204,18 @@ def _architectures(name: str, sizes: Mapping[str, Any]) -> tuple[Sizes, ...]:
     family = load("model", name)
     lists = [size if isinstance(size, list) else [size] for size in sizes.values()]
     every = (
-        family.model_validate({"name": name, **dict(zip(sizes, combination, strict=True))}, strict=True)
+        _made("model", family, {"name": name, **dict(zip(sizes, combination, strict=True))})
         for combination in itertools.product(*lists)
     )
     return tuple({architecture.label: architecture for architecture in every}.values())
 
 
-def _hyperparameters(of_methods: bool) -> Callable[[Any], dict[str, Domain]]:
+def _hyperparameters(of_methods: bool) -> Callable[[Any, ValidationInfo], dict[str, Domain]]:
     """Reads `tune`: the hyperparameters every model needs, and perhaps those that methods add."""
 
-    def read(value: Any) -> dict[str, Domain]:
-        known = (*NEEDED_HYPERPARAMETERS, *(hyperparameters_of_methods() if of_methods else ()))
+    def read(value: Any, info: ValidationInfo) -> dict[str, Domain]:
+        named = info.data.get("methods", ())  # absent where they are refused themselves
+        known = (*NEEDED_HYPERPARAMETERS, *(hyperparameters_of_methods(named) if of_methods else ()))
         if not isinstance(value, Mapping):
             raise ValueError(f"must be a mapping of hyperparameters to domains, not {show(value)}")
         tune, found = {}, []
@@ -220,9 +235,13 @@ def _hyperparameters(of_methods: bool) -> Callable[[Any], dict[str, Domain]]:
     return read
 
 
-def hyperparameters_of_methods() -> tuple[str, ...]:
-    """Hyperparameters that some method of the menu adds to the search, each once."""
-    return tuple(dict.fromkeys(name for method in METHODS for name in load("method", method).searches))
+def hyperparameters_of_methods(named: Iterable[str] = ()) -> tuple[str, ...]:
+    """Hyperparameters that some method of the menu, or one of those that are named, adds to the search, each once."""
+    found = []
+    for method in dict.fromkeys((*METHODS, *named)):
+        with contextlib.suppress(SpecError):  # the list of methods says what is wrong with it
+            found += list(load("method", method).searches)
+    return tuple(dict.fromkeys(found))
 
 
 def hyperparameter(name: str, value: Any, known: tuple[str, ...]) -> Domain:
@@ -253,6 +272,13 @@ def _handover(value: Any) -> Any:
     if isinstance(value, Mapping):
         return Epochs.model_validate(value)
     raise ValueError(f"must be one of goal, best, {{epochs: N}}, not {show(value)}")
+
+
+class ModuleField(Part):
+    """Where a module lies that an experiment names, and the SHA-256 in hex of its source."""
+
+    folder: str | None = None
+    sha256: str | None = None
 
 
 Handover = Annotated[Literal["goal", "best"] | Epochs, BeforeValidator(_handover)]

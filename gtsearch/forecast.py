@@ -52,14 +52,14 @@ class Forecast:
         about: what is asked, in sentences.
         variations: what each variation runs, the experiment itself (`base`) first.
         workers: how many train at once.
-        trackers: where a run would send to, or what is missing, a line each.
+        notes: what else is good to know, a line each: where trackers would send to, or that they are missing.
     """
 
     name: str
     about: tuple[str, ...]
     variations: tuple[Branch, ...]
     workers: int
-    trackers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -82,7 +82,7 @@ class Forecast:
             *terminal.wrapped(
                 f"{last}, by a guess from FLOPs; gates, probes and withdrawn winners apart (times above: of one)"
             ),
-            *(line for tracker in self.trackers for line in terminal.wrapped(tracker, indent="  ")),
+            *(line for note in self.notes for line in terminal.wrapped(note, indent="  ")),
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Forecast:
             "workers": self.workers,
             "worker_seconds": self.seconds,
             "seconds": self.seconds / self.workers,
-            "trackers": list(self.trackers),
+            "notes": list(self.notes),
         }
 
 

@@ -76,6 +76,13 @@ def slope(loss: Loss, outputs: Tensor, y: Tensor) -> Tensor:
     return found
 
 
+def by_answer(outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs and labels with a row an answer, as losses and `is_right` take them: of a task that answers at every
+    position, outputs [..., n, answers, n_outputs] and y [n, answers] become [..., n answers, n_outputs] and
+    [n answers]. Of any other both are given back."""
+    return (outputs, y) if y.dim() == 1 else (outputs.flatten(-3, -2), y.flatten())
+
+
 def signs(y: Tensor, like: Tensor) -> Tensor:
     """Labels 0 and 1 as -1 and +1, in the dtype of `like`."""
     return (2 * y - 1).to(like.dtype)

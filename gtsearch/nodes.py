@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,8 +34,9 @@ PACKAGES = ("gtsearch", "torch", "ray")
 ACCELERATOR_LABEL, ACCELERATOR_RESOURCE = "ray.io/accelerator-type", "accelerator_type:"
 
 
-def inspected(folder: Path, resources: Resources) -> list[str]:
-    """Asks every node that may train whether it sees `folder` and has what this process has. Ray must be up.
+def inspected(folder: Path, resources: Resources, modules: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Asks every node that may train whether it sees `folder` and has what this process has, the user's own `modules`
+    among it. Ray must be up.
 
     Returns:
         What a person should know before it begins, in lines.
@@ -49,7 +50,7 @@ def inspected(folder: Path, resources: Resources) -> list[str]:
     asked.mkdir()
     try:
         (asked / "driver").write_text(nonce)
-        told = _told(nodes, str(asked.resolve()), nonce)
+        told = _told(nodes, str(asked.resolve()), nonce, modules)
         _refuse(folder, {str(node): _why_unfit(told[node.id], asked / node.id, nonce) for node in nodes})
     finally:
         for path in asked.iterdir():
@@ -75,12 +76,14 @@ def _that_may_train(resources: Resources) -> list[Node]:
     return [node for node in nodes if node.places(resources.cpus_per_trial, resources.gpus_per_trial)]
 
 
-def _told(nodes: Sequence[Node], asked: str, nonce: str) -> dict[str, dict[str, Any]]:
+def _told(
+    nodes: Sequence[Node], asked: str, nonce: str, modules: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
     """What each node says of itself, by its id."""
     look = ray.remote(num_cpus=0, max_retries=0)(_looker())
     answers = {
         look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote(
-            asked, node.id, nonce, PACKAGES, SEEN_SECONDS
+            asked, node.id, nonce, PACKAGES, SEEN_SECONDS, modules
         ): node.id
         for node in nodes
     }
@@ -100,7 +103,14 @@ def _told(nodes: Sequence[Node], asked: str, nonce: str) -> dict[str, dict[str, 
 def _looker() -> Callable[..., dict[str, Any]]:
     """What a node runs. Ray sends a function made here whole, and one of a module by a name that a node may lack."""
 
-    def look(asked: str, node_id: str, nonce: str, packages: Sequence[str], seconds: float) -> dict[str, Any]:
+    def look(
+        asked: str,
+        node_id: str,
+        nonce: str,
+        packages: Sequence[str],
+        seconds: float,
+        modules: Mapping[str, Mapping[str, Any]],
+    ) -> dict[str, Any]:
         import importlib
         import importlib.metadata
         import pathlib
@@ -117,6 +127,10 @@ def _looker() -> Callable[..., dict[str, Any]]:
         except Exception as error:
             told["error"] = f"cannot load gtsearch ({type(error).__name__}: {error})"
             return told
+        try:
+            importlib.import_module("gtsearch.plugins").restore(modules)
+        except Exception as error:
+            told["error"] = f"cannot use what the experiment names ({error})"
         written, until = pathlib.Path(asked, "driver"), time.monotonic() + seconds
         while not written.is_file() and time.monotonic() < until:
             time.sleep(0.1)

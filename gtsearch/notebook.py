@@ -133,7 +133,7 @@ def load_results(folder: str | Path) -> RunResults:
         >>> results.summary["methods"]["transfer"]["reached"], results.notes
         (4, ())
     """
-    return _shown(results.load_results(folder))
+    return shown(results.load_results(folder))
 
 
 def look(folder: str | Path) -> RunResults:
@@ -147,8 +147,9 @@ def look(folder: str | Path) -> RunResults:
         ...     print(note)
         the run has all its 76 members and lacks its end: `gtsearch resume runs/interrupted` writes it
     """
-    return _shown(salvage.look(folder))
+    return shown(salvage.look(folder))
 
 
-def _shown(read: Results) -> RunResults:
+def shown(read: Results) -> RunResults:
+    """The same, able to show itself."""
     return RunResults(**{field.name: getattr(read, field.name) for field in fields(read)})

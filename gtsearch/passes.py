@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from gtsearch.losses import Loss, is_right
+from gtsearch.losses import Loss, by_answer, is_right
 from gtsearch.tasks.base import Part
 
 MEASURED_ROWS = 1024
@@ -63,10 +63,10 @@ class AutogradPasses(Passes):
         self._call = vmap(partial(functional_call, module), in_dims=(0, None)) if many else None
 
     def train(self, told: bool) -> Tensor | None:
-        outputs = self._outputs(self.part.x)
-        losses = self._loss(outputs, self.part.y)
+        outputs, y = by_answer(self._outputs(self.part.x), self.part.y)
+        losses = self._loss(outputs, y)
         # The pass that the next update needs anyway gives the training loss for nothing.
-        answer = sums(losses, outputs, self.part.y) / len(self.part) if told else None
+        answer = sums(losses, outputs, y) / len(y) if told else None
         found = torch.autograd.grad(losses.sum(), list(self.leaves.values()), materialize_grads=True)
         for into, gradient in zip(self.gradients.values(), found, strict=True):
             into.copy_(gradient)
@@ -77,13 +77,13 @@ class AutogradPasses(Passes):
         # On a CPU in blocks of rows, whose activations stay in its cache from one layer to the next.
         rows = MEASURED_ROWS if part.y.device.type == "cpu" else len(part)
         total = torch.zeros((), dtype=torch.float64, device=part.y.device)
-        for x, y in zip(part.x.split(rows), part.y.split(rows), strict=True):
-            outputs = self._outputs(x)
+        for x, labels in zip(part.x.split(rows), part.y.split(rows), strict=True):
+            outputs, y = by_answer(self._outputs(x), labels)
             total = total + sums(self._loss(outputs, y), outputs, y)
-        return total / len(part)
+        return total / part.y.numel()
 
     def _outputs(self, x: Tensor) -> Tensor:
-        """[n, C], or [S, n, C]."""
+        """[n, C], or [S, n, C]; of a task that answers at every position [n, answers, C], or [S, n, answers, C]."""
         outputs: Tensor = self._call(self.leaves, (x,)) if self._call else self.module(x)
         return outputs
 

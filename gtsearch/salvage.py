@@ -7,6 +7,7 @@ Entries: `look`, and `whole` for what takes no other run.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from gtsearch import results, shapes
+from gtsearch import plugins, results, shapes
 from gtsearch.errors import GtsearchError, ResultsError
 from gtsearch.results import ENVIRONMENT, LOG, SPEC, SUMMARY, Results
 from gtsearch.trust import refuse_links
@@ -38,7 +39,8 @@ def look(folder: str | Path, is_ours: bool = False) -> Results:
     `notes` of what comes back says, a line each, what is missing and what was made again.
 
     Args:
-        is_ours: whether it is the caller who has the log open, and writes it no more.
+        is_ours: whether it is the caller's own run, in this process, of which it writes no more. Of any other run no
+            module that its experiment names is imported.
 
     Raises:
         ResultsError: not a run folder, or nothing in it can be shown; the message says why.
@@ -50,7 +52,7 @@ def look(folder: str | Path, is_ours: bool = False) -> Results:
     except ResultsError:
         if not (folder / SPEC).is_file():
             raise
-    return _put_together(folder, not is_ours and results.is_being_written(folder / LOG))
+    return _put_together(folder, not is_ours and results.is_being_written(folder / LOG), is_ours)
 
 
 def whole(folder: str | Path) -> Results:
@@ -67,11 +69,11 @@ def whole(folder: str | Path) -> Results:
         raise ResultsError(f"{refusal}; `gtsearch report {folder}` shows what there is") from None
 
 
-def _put_together(folder: Path, goes_on: bool) -> Results:
+def _put_together(folder: Path, goes_on: bool, is_ours: bool) -> Results:
     notes: list[str] = []
     environment = _environment(folder, notes)
     rows = _members(folder, notes, goes_on)
-    spec, spec_text = _experiment(folder, environment, notes)
+    spec, spec_text = _experiment(folder, environment, notes, is_ours)
     summary = _summary(folder, notes)
     unfinished = not (folder / SUMMARY).exists()
     if spec is None and summary is None:
@@ -161,14 +163,18 @@ def _lines(count: int) -> str:
     return "1 line is" if count == 1 else f"{count} lines are"
 
 
-def _experiment(folder: Path, environment: Mapping[str, Any], notes: list[str]) -> tuple[Spec | None, str]:
-    """The experiment, None where it cannot be read any more, and its text with every default."""
+def _experiment(
+    folder: Path, environment: Mapping[str, Any], notes: list[str], is_ours: bool
+) -> tuple[Spec | None, str]:
+    """The experiment, None where it cannot be read any more, and its text with every default. What names somebody's
+    code is read only of a run that is ours."""
     from gtsearch.spec import load_spec  # torch is loaded only where something has to be made again
 
     try:
         text = results.read_text(folder / SPEC)
         changed = results.is_another_spec(text, environment)
-        spec = load_spec(folder / SPEC)
+        with contextlib.nullcontext() if is_ours else plugins.unread():
+            spec = load_spec(folder / SPEC)
     except GtsearchError as error:
         notes.append(f"{folder / SPEC} is not an experiment that this gtsearch reads ({error})")
         return None, "" if isinstance(error, ResultsError) else text

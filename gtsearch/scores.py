@@ -153,8 +153,11 @@ def fourier(given: Scored) -> float | None:
 @_score(higher_is_better=True)
 def linear_probe(given: Scored) -> float | None:
     """Validation accuracy, in [0, 1], of a linear discriminant that is given the rows of an example's tokens side by
-    side (of a vector: what the embedding makes of it), fitted to the training examples."""
+    side (of a vector: what the embedding makes of it), fitted to the training examples. None where an example has
+    several labels."""
     tokens = given.task.n_tokens
+    if given.task.n_answers > 1:
+        return None
     E = _narrowed(given.E, max(1, _COLUMNS // tokens))
     return _probe(given, lambda x: _rows(E, x).flatten(1))
 
@@ -167,7 +170,7 @@ def product_probe(given: Scored) -> float | None:
     tokens = given.task.n_tokens
     pairs = torch.combinations(torch.arange(tokens)) if tokens > 1 else torch.zeros(1, 2, dtype=torch.int64)
     most = math.isqrt(_PRODUCTS // len(pairs))
-    if most == 0:
+    if most == 0 or given.task.n_answers > 1:
         return None
     E = _narrowed(given.E, most)
 

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from gtsearch import domains, reading
-from gtsearch.catalog import LOSSES, METHODS, OPTIMIZERS, SCORES, load, no_such
+from gtsearch import domains, plugins, reading, tryout
+from gtsearch.catalog import LOSSES, OPTIMIZERS, SCORES, load, no_such
 from gtsearch.domains import Domain
-from gtsearch.errors import SpecError
+from gtsearch.errors import GtsearchError, SpecError
 from gtsearch.fields import (
     NEEDED_HYPERPARAMETERS,
     Accuracy,
@@ -29,6 +29,7 @@ from gtsearch.fields import (
     Gpus,
     Handover,
     ModelSpace,
+    ModuleField,
     Part,
     ProbeField,
     Repeats,
@@ -44,7 +45,7 @@ from gtsearch.fields import (
 from gtsearch.losses import misfit
 from gtsearch.measures import MEASURES
 from gtsearch.methods.base import Method
-from gtsearch.models.base import Sizes
+from gtsearch.models.base import Sizes, misfits
 from gtsearch.probes.base import Probe
 from gtsearch.problems import Place, Problem, explain, one_line, refuse, show, unknown_keys
 from gtsearch.sources import CrossTask, Growth, SourceField
@@ -282,8 +283,22 @@ class TargetGate(Part):
     seeds: Repeats = 2
 
 
+def _no_method(name: str) -> str | None:
+    """Why there is no method called `name`, or none that can be used; None: there is."""
+    try:
+        searches = load("method", name).searches
+    except SpecError as error:
+        return str(error)
+    try:
+        for domain in searches.values():
+            domains.parse(domain)
+    except (AttributeError, TypeError, ValueError) as error:
+        return f"the `searches` of `{name}` must be a mapping of names to domains: {error}"
+    return None
+
+
 def _filled_in(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    if name not in METHODS or "name" in options:
+    if _no_method(name) is not None or "name" in options:
         return {}
     try:
         method: Method = load("method", name)(name=name, **options)
@@ -369,7 +384,7 @@ class TargetSpec(Part):
             if name not in self.methods:
                 yield Problem(("options", name), no_such("method", name, self.methods))
         for name in self.methods:
-            if name not in METHODS:
+            if _no_method(name) is not None:
                 continue
             options = self.options.get(name, {})
             method: type[Method] = load("method", name)
@@ -391,8 +406,8 @@ class TargetSpec(Part):
 
     def _bad_methods(self) -> Iterator[Problem]:
         for i, method in enumerate(self.methods):
-            if method not in METHODS:
-                yield Problem(("methods", i), no_such("method", method, METHODS))
+            if (why := _no_method(method)) is not None:
+                yield Problem(("methods", i), why)
             elif method in self.methods[:i]:
                 yield Problem(("methods", i), f"the method `{method}` stands twice; take one out")
         if "scratch" not in self.methods:
@@ -613,6 +628,7 @@ class Spec(Part):
     ablate: AblateSpec | None = None
     resources: ResourcesSpec = ResourcesSpec()
     trackers: list[TrackerField] = Field(default_factory=list)
+    modules: dict[str, ModuleField] = Field(default_factory=dict)
 
     @property
     def weak_task(self) -> Task:
@@ -698,7 +714,7 @@ class Spec(Part):
             if (self.weak or stage == "target") and (wrong := misfit(loss, task)):
                 yield Problem((stage, "loss"), f"`{loss}` {wrong}")
         yield from self._too_much()
-        shapes = list(self._sizes_that_do_not_fit())
+        shapes = list(self._sizes_that_do_not_fit()) or list(self._code_that_does_not_work())
         yield from shapes
         if not shapes:
             yield from self._methods_that_miss_something()
@@ -725,7 +741,7 @@ class Spec(Part):
             asked.append((("weak",), f"{sizes:,} architectures x {configs:,} configs", sizes * configs))
             seeds = weak.gate.seeds
             asked.append((("weak", "gate"), f"{configs:,} configs x {seeds:,} seeds", configs * seeds))
-        if all(name in METHODS for name in target.methods):
+        if all(_no_method(name) is None for name in target.methods):
             methods = len(target.methods)
             spaces = [target.method_space(name) for name in target.methods]
             configs = max(_configs(target.search, space, target.budget.configs) for space in spaces)
@@ -772,24 +788,35 @@ class Spec(Part):
     def _sizes_that_do_not_fit(self) -> Iterator[Problem]:
         seen = set()
         for sizes in self._weak_sizes:
-            for key, text in sizes.problems(self.weak_task):
+            for key, text in misfits(sizes, self.weak_task):
                 if (key, text) not in seen:
                     seen.add((key, text))
                     yield Problem(("weak", "model", *([key] if key else [])), text)
-        for key, text in self.target.model.problems(self.task):
+        for key, text in misfits(self.target.model, self.task):
             yield Problem(("target", "model", *([key] if key else [])), text)
         source = self.target.embedding_from
         if isinstance(source, CrossTask | Growth):
             found = source.problems_for(self.task)
             yield from (Problem(("target", "embedding_from", key), text) for key, text in found)
         for i, link in enumerate(self.growth.chain if self.growth else ()):
-            for key, text in link.model.problems(self.task):
+            for key, text in misfits(link.model, self.task):
                 yield Problem(("target", "embedding_from", "chain", i, "model", *([key] if key else [])), text)
+
+    def _code_that_does_not_work(self) -> Iterator[Problem]:
+        """What somebody else's tasks, models and methods do wrong: they are tried before anything rests on them."""
+        target, weak = self.target, self.weak_task
+        answers: list[tuple[Place, str | None]] = [
+            (("task",), tryout.task(self.task)),
+            (("target", "embedding_from", "task"), tryout.task(weak) if weak != self.task else None),
+            (("target", "model"), tryout.model(target.model, self.task, self.target_loss)),
+            *((("weak", "model"), tryout.model(sizes, weak, self.weak_loss)) for sizes in self._weak_sizes[:1]),
+        ]
+        yield from (Problem(place, why) for place, why in answers if why is not None)
 
     def _methods_that_miss_something(self) -> Iterator[Problem]:
         chain = self.growth.chain if self.growth else ()
         handed = tuple(link.model for link in chain[-1:]) or self._weak_sizes
-        for name in self.target.methods:
+        for i, name in enumerate(self.target.methods):
             method = self.target.method(name)
             found = list(method.problems(self.task, self.target.model, handed, self.target.budget.max_epochs))
             own = method.sizes(self.target.model, self.task) if not found else self.target.model
@@ -798,6 +825,8 @@ class Spec(Part):
             for key, text in found:
                 place: Place = ("target", "options", name, key) if key else ("target", "methods")
                 yield Problem(place, text)
+            if not found and (why := tryout.method(method, self.target.model, self.task, self.target_loss)) is not None:
+                yield Problem(("target", "methods", i), why)
         if self.weak is not None and "transfer" not in self.target.methods:
             yield Problem(("target", "methods"), "`transfer` is missing: it is what the weak stage is for; add it")
 
@@ -827,7 +856,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     """
     content, sources = reading.read_experiment(path)
     reading.override(content, sources, overrides)
-    return _parse(content, sources)
+    return _parse(content, sources, Path(path).absolute().parent if Path(path).is_file() else None)
 
 
 def parse_spec(mapping: Mapping[str, Any]) -> Spec:
@@ -836,18 +865,33 @@ def parse_spec(mapping: Mapping[str, Any]) -> Spec:
     Raises:
         SpecError: something in it is wrong.
     """
-    return _parse(mapping, {})
+    return _parse(mapping, {}, None)
 
 
-def _parse(mapping: Any, sources: reading.Sources) -> Spec:
+def _parse(mapping: Any, sources: reading.Sources, folder: Path | None) -> Spec:
+    """The experiment. `folder`: that of its file, in which modules are looked for."""
     try:
         content = reading.plain(mapping)
         refuse(_long_lists(content))
-        spec = Spec.model_validate(content)
+        with plugins.noted(_pinned(content), folder) as used:
+            spec = Spec.model_validate(content)
+            spec.variations()  # each must be an experiment too
     except ValidationError as error:
         raise _error(explain(error), sources) from None
-    spec.variations()  # each must be an experiment too
-    return spec
+    except GtsearchError:
+        raise
+    except Exception as error:
+        if (module := plugins.of_theirs(error)) is None:
+            raise
+        raise SpecError(f"the module `{module}` raised {plugins.raised(error)}; mend it there") from None
+    modules = {name: ModuleField(folder=one.folder, sha256=one.sha256) for name, one in sorted(used.items())}
+    return spec.model_copy(update={"modules": modules})
+
+
+def _pinned(content: Any) -> dict[str, Mapping[str, Any]]:
+    """What an experiment that is not yet checked says of modules."""
+    modules = content.get("modules") if isinstance(content, Mapping) else None
+    return {n: own for n, own in modules.items() if isinstance(own, Mapping)} if isinstance(modules, Mapping) else {}
 
 
 def _long_lists(value: Any, place: Place = ()) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +30,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from gtsearch import plugins
 from gtsearch.errors import BrokenOff
 from gtsearch.resources import Resources
 from gtsearch.trainables import CohortTrainable, with_origin
@@ -156,6 +158,7 @@ class _JobTrainable(tune.Trainable):
 
     def _made(self, job: dict[str, Any]) -> CohortTrainable:
         nodes.refuse_elsewhere(self.given["folder"], self.given["home"])
+        plugins.restore(self.given["modules"])
         module, _, function = self.given["trainable"].partition(":")
         trainable: CohortTrainable = getattr(importlib.import_module(module), function)(job)
         trainable.accelerator = nodes.accelerator_here() if self.given["device"] == "cuda" else None
@@ -346,12 +349,20 @@ def _slowest_epoch_seconds(job: dict[str, Any], device: str) -> float:
     return float(job["flops_per_epoch"]) * at_once / _SLOWEST_FLOPS
 
 
-def drive(conductor: Conductor, folder: Path, scratch: Path, resources: Resources, verbose: bool) -> None:
+def drive(
+    conductor: Conductor,
+    folder: Path,
+    scratch: Path,
+    resources: Resources,
+    verbose: bool,
+    modules: Mapping[str, Mapping[str, Any]],
+) -> None:
     """Runs the conductor's jobs on Ray workers until it is over. Ray must be up (`gtsearch.cluster`).
 
     Args:
         folder: the run folder, as all workers see it.
         scratch: where Tune may keep what nobody needs.
+        modules: of the user's own, as `Spec.modules` has them.
     """
     key = f"{os.getpid()}-{next(_counter)}"
     room = nodes.Room(resources)
@@ -364,6 +375,7 @@ def drive(conductor: Conductor, folder: Path, scratch: Path, resources: Resource
         "umask": resources.umask,
         "trainable": TRAINABLE,
         "home": nodes.home(folder),
+        "modules": modules,
     }
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.workers + 1)
     try:

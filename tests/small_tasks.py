@@ -59,6 +59,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "digits": _FEW,
         "mnist": {"folder": str(_mnist()), **_FEW},
         "table": {"file": str(_table()), "train_fraction": 0.6},
+        "text": {"context": 5, **_FEW},
     }.items()
 }
 """All parameters of each task, its name among them, as they would stand in the YAML."""

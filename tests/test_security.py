@@ -436,7 +436,7 @@ def test_the_report_and_its_figures_take_nothing_from_data_for_markup(hostile: r
 
 
 def test_a_notebook_takes_nothing_from_data_for_markup(hostile: results.Results) -> None:
-    shown = notebook._shown(hostile)._repr_html_()
+    shown = notebook.shown(hostile)._repr_html_()
     assert "<script" not in shown and "<img" not in shown and EVIL in unescape(shown)
 
 

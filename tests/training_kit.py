@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from gtsearch import cost
-from gtsearch.methods.base import Given, Method
-from gtsearch.models.base import Model, Sizes, initialise
+from gtsearch.contracts import making
+from gtsearch.contracts.making import column as column
+from gtsearch.contracts.making import generator as generator
+from gtsearch.contracts.making import without_seconds as without_seconds
+from gtsearch.methods.base import Method
+from gtsearch.models.base import Model, Sizes
 from gtsearch.models.mlp import MlpSizes
 from gtsearch.tasks.base import Splits, Task
 from gtsearch.tasks.modular import ModularAddition
-from gtsearch.training import PLAIN, Cohort, Member, Outcome, Plan
+from gtsearch.training import Member, Outcome, Plan
 
 TASK = ModularAddition(name="modular_addition", p=17, train_fraction=0.7)
 SIZES = MlpSizes(name="mlp", d_embed=8, width=32)
@@ -25,31 +26,9 @@ FLOPS = cost.of_architecture(SIZES, TASK).flops_per_epoch
 GOOD = {"lr": 0.03, "weight_decay": 1.0}
 
 
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def build(
-    seed: int,
-    *,
-    sizes: Sizes = SIZES,
-    task: Task = TASK,
-    init_scale: float = 0.5,
-    method: Method | None = None,
-    embedding: Tensor | None = None,
-    hyperparameters: Mapping[str, float] | None = None,
-    layers: Mapping[str, Tensor] | None = None,
-) -> Model:
-    """An initialised model, started as `method` does."""
-    method = method or PLAIN
-    module = method.sizes(sizes, task).module(task)
-    splits = task.splits(0)
-    draws = generator(seed + 1000)
-    given = Given(task, splits.train, splits.train_sha256, hyperparameters or {}, draws, embedding, layers or {})
-    method.start(module, given)
-    initialise(module, generator(seed), init_scale)
-    method.after_initialisation(module, given)
-    return module
+def build(seed: int, *, sizes: Sizes = SIZES, task: Task = TASK, **settings: Any) -> Model:
+    """An initialised model, started as a method does."""
+    return making.build(seed, sizes=sizes, task=task, **settings)
 
 
 def member(seed: int, *, double: bool = False, method: Method | None = None, **settings: Any) -> Member:
@@ -67,17 +46,4 @@ def plan(**settings: Any) -> Plan:
 
 def train(members: Sequence[Member], plan: Plan, splits: Splits = SPLITS, device: str = "cpu") -> dict[str, Outcome]:
     """Trains to the end; outcomes by run_id."""
-    cohort = Cohort([(one, splits) for one in members], plan, device)
-    outcomes: list[Outcome] = []
-    while not cohort.done:
-        outcomes += cohort.step(60.0)
-    return {outcome.run_id: outcome for outcome in outcomes}
-
-
-def column(outcome: Outcome, name: str) -> list[Any]:
-    return [row[name] for row in outcome.curve]
-
-
-def without_seconds(outcome: Outcome) -> list[dict[str, Any]]:
-    """The curve without what the clock decides."""
-    return [{name: value for name, value in row.items() if name != "train_seconds"} for row in outcome.curve]
+    return making.train(members, plan, splits, device)

@@ -48,6 +48,9 @@ class Directions(Method, ABC):
 
     def problems(self, task: Task, target: Sizes, weak: Sequence[Sizes], max_epochs: int) -> Iterator[tuple[str, str]]:
         yield from super().problems(task, target, weak, max_epochs)
+        if task.n_answers > 1:
+            rule = f"`{self.name}` looks at one label an example, and {task.title} has {task.n_answers}"
+            yield "", f"{rule}; take it out"
         if self.columns(task) > self.most(task):
             rule = f"{task.title} gives `{self.name}` {self.most(task)} directions at most, not {self.columns(task)}"
             yield "width", f"{rule}; choose a width up to that"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -41,7 +42,8 @@ class InputEmbedding(Initialised):
 
 
 class Model(nn.Module):
-    """Base of all models: x, tokens [n, n_tokens] int64 or vectors [n, d_vocab] -> outputs [n, n_outputs].
+    """Base of all models: x, tokens [n, n_tokens] int64 or vectors [n, d_vocab] -> outputs [n, n_outputs], or
+    [n, n_answers, n_outputs] of a task with several answers an example.
 
     Its parameters begin with the embedding's and end with the read-out's.
 
@@ -56,7 +58,7 @@ class Model(nn.Module):
     @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """What is read out: [n, width], the last hidden layer after its non-linearity, or the residual stream where
-        there is one. `forward` is linear in it."""
+        there is one; [n, n_answers, width] of a task with several answers. `forward` is linear in it."""
 
     def passes(self, gradients: Mapping[str, Tensor], loss: Loss, train: Part) -> Passes | None:
         """Its own passes on a CPU, where it has a faster way than autograd; None: it has none.
@@ -153,9 +155,14 @@ def initialise(module: nn.Module, generator: torch.Generator, scale: float) -> N
 
 
 class Sizes(BaseModel):
-    """Base of all model families: the sizes that make an architecture. A subclass adds them as fields."""
+    """Base of all model families: the sizes that make an architecture. A subclass adds them as fields.
+
+    Attributes:
+        answers_everywhere: whether its models can answer at every position of an example (`Task.n_answers`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    answers_everywhere: ClassVar[bool] = False
 
     name: str
     d_embed: int
@@ -166,10 +173,21 @@ class Sizes(BaseModel):
         yield from ()
 
     @property
-    @abstractmethod
     def label(self) -> str:
-        """The architecture's name, e.g. `mlp-d4-w16-L2`: equal labels mean equal sizes."""
+        """The architecture's name, e.g. `mlp-d4-w16-L2`: equal labels mean equal sizes. By default every size by its
+        whole name."""
+        others = (key for key in type(self).model_fields if key not in ("name", "d_embed"))
+        sizes = (f"{key}{getattr(self, key)}" for key in others)
+        return "-".join([self.name.rpartition(":")[2].lower(), f"d{self.d_embed}", *sizes])
 
     @abstractmethod
     def module(self, task: Task) -> Model:
         """An uninitialised model for `task`, on the current default device."""
+
+
+def misfits(sizes: Sizes, task: Task) -> Iterator[tuple[str, str]]:
+    """`sizes.problems(task)`, and what any model must have for the task."""
+    if task.n_answers > 1 and not sizes.answers_everywhere:
+        rule = f"{task.title} asks for an answer at every position, and `{sizes.name}` gives one an example"
+        yield "name", f"{rule}; choose another model, such as `gpt`"
+    yield from sizes.problems(task)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
+from gtsearch.models.base import Sizes
 from gtsearch.probes.base import Probe, View
+from gtsearch.tasks.base import Task
 
 
 class Separation(Probe):
     """`class_separation`: variance between the classes over all variance of the features on the validation part, in
     [0, 1] (the ratio of the traces of the two scatter matrices)."""
+
+    def problems(self, task: Task, sizes: Sizes) -> Iterator[str]:
+        if task.n_answers > 1:
+            yield f"an example of {task.title} has {task.n_answers} labels and no class; take the probe out"
 
     def measure(self, view: View) -> dict[str, float]:
         part = view.splits.validation

@@ -29,7 +29,8 @@ class Part:
 
     Attributes:
         x: tokens [n, n_tokens] int64 in [0, d_vocab), or vectors [n, d_vocab] float32.
-        y: labels [n] int64 in [0, n_classes). A task with one output reads 1 as +1 and 0 as -1.
+        y: labels [n] int64 in [0, n_classes), or [n, n_answers] of a task with several an example. A task with one
+            output reads 1 as +1 and 0 as -1.
     """
 
     x: Tensor
@@ -103,6 +104,11 @@ class Task(BaseModel):
         """How many labels there are."""
 
     @property
+    def n_answers(self) -> int:
+        """How many labels an example has: 1, or one a token, each to be told from the tokens up to it."""
+        return 1
+
+    @property
     def n_outputs(self) -> int:
         """Outputs of a model: one a class, or 1 where the sign of one output tells two classes apart."""
         return self.n_classes
@@ -138,7 +144,8 @@ class Task(BaseModel):
         A run is looked at again and again, and is told above chance if one look is; so each of `looks` gets its share
         of that probability (Bonferroni, which holds however the looks hang together).
         """
-        deviation = math.sqrt(self.chance * (1.0 - self.chance) / self.part_sizes[1])
+        answers = self.part_sizes[1] * self.n_answers
+        deviation = math.sqrt(self.chance * (1.0 - self.chance) / answers)
         quantile = NormalDist().inv_cdf(1.0 - 0.001 / looks)
         return min(1.0, self.chance + quantile * deviation)
 
@@ -160,7 +167,8 @@ class Task(BaseModel):
             x = torch.empty(n, self.d_vocab, device=device)
         else:
             x = torch.empty(n, self.n_tokens, dtype=torch.int64, device=device)
-        return Part(x, torch.empty(n, dtype=torch.int64, device=device))
+        shape = (n,) if self.n_answers == 1 else (n, self.n_answers)
+        return Part(x, torch.empty(shape, dtype=torch.int64, device=device))
 
     def identity(self) -> dict[str, Any]:
         """The parameters that say which task this is, without the split."""
