@@ -275,7 +275,12 @@ def _handover(value: Any) -> Any:
 
 
 class ModuleField(Part):
-    """Where a module lies that an experiment names, and the SHA-256 in hex of its source."""
+    """Where a module lies that an experiment names, and what it is.
+
+    Attributes:
+        folder: where it is looked for first; None: where Python finds it.
+        sha256: of its source, in hex, so that a run stays tied to it.
+    """
 
     folder: str | None = None
     sha256: str | None = None

@@ -614,6 +614,8 @@ class Spec(Part):
         probes: what is measured of report members while they train: a name, or a mapping with options.
         ablate: variations of the experiment, beside it.
         resources: what the run may use.
+        trackers: who is told of every training run: a name, or a mapping with options.
+        modules: filled in: the modules of one's own that are named, so that a run stays tied to them.
     """
 
     name: str

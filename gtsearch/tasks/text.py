@@ -34,6 +34,8 @@ class Text(Task):
     window whose characters stand elsewhere too is used once.
 
     Attributes:
+        context: characters of a window.
+        answers: which characters are to be told: the one after each of a window (`all`), or after its last (`last`).
         folder: its .txt files, those in folders inside too, in UTF-8; a relative path starts at the current folder.
             None: a text of some 100,000 characters that a grammar makes (`gtsearch.tasks.corpus`).
         sha256: of the text, in hex, so that a run and its embeddings stay tied to it; None: filled in.
