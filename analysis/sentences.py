@@ -161,14 +161,15 @@ def _fastest(methods: Json) -> dict[str, str]:
         others = " No other method takes half of its seeds there." if len(methods) > 1 else ""
         return {"model": first, "verdict": "is the fastest to the goal", "evidence": evidence + others}
     second_name, second = order[1], methods[order[1]]
-    ratio = second["flops_to_goal"]["median"] / record["flops_to_goal"]["median"]
-    if ratio < stats.LEVEL:
+    least, next_least = record["flops_to_goal"]["median"], second["flops_to_goal"]["median"]
+    if next_least < stats.LEVEL * least or not next_least:  # at the goal before they train, both cost nothing
         return {
             "model": first,
             "verdict": f"and {second_name} are level",
             "evidence": f"{evidence} {second_name} takes {took(second, 'flops')}.",
         }
-    evidence += f" The next, {second_name}, takes {style.number(ratio)} times as much: {took(second, 'flops')}."
+    times = f"{style.number(next_least / least)} times as much: " if least else ""
+    evidence += f" The next, {second_name}, takes {times}{took(second, 'flops')}."
     apart = stats.told_apart(record, second)
     return {
         "model": first,
