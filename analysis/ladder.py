@@ -128,7 +128,7 @@ def draw(frame: pd.DataFrame, ax: Axes, y: str = "best_val_accuracy") -> None:
         )
     top = max(height.max(), required if pd.notna(required) else 0.0)
     bracketed = frame["bracket"].notna().any()
-    ax.set_ylim(0, (1.04 if y == "gate_share" else 1.12 * top) / (_BRACKET - 0.05 if bracketed else 1.0))
+    ax.set_ylim(0, (1.04 if y == "gate_share" else 1.12 * (top or 1.0)) / (_BRACKET - 0.05 if bracketed else 1.0))
     _params_axis(ax, floats(frame["params"]))
     if bracketed:
         _draw_bracket(ax, frame)
