@@ -25,6 +25,7 @@ from gtsearch import nodes  # first: it says how ray is loaded
 # isort: on
 import ray
 from ray import tune
+from ray.air._internal import usage
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler
@@ -378,6 +379,8 @@ def drive(
         "modules": modules,
     }
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.workers + 1)
+    counts = usage.tag_callbacks
+    usage.tag_callbacks = lambda callbacks: False  # statistics, which are off, would load each tracker that is installed
     try:
         tune.Tuner(
             tune.with_resources(_JobTrainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),
@@ -404,6 +407,7 @@ def drive(
             ),
         ).fit()
     finally:
+        usage.tag_callbacks = counts
         del _desks[key]
 
 

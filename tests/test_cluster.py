@@ -250,10 +250,12 @@ def test_a_worker_on_its_way_is_left_to_its_trial(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(tune._desks, "test", desk)
     manager = SimpleNamespace(live_actors=["busy", "starting"])
     asked = {"get_live_trials": lambda: [second, first], "_trial_to_actor": {first: "starting", second: "unplaced"}}
-    tunes = SimpleNamespace(_tune_controller=SimpleNamespace(_actor_manager=manager, **asked))
+    over: dict[str, set[str]] = {"_trials_to_cache": {"one"}, "_stopped_trials": {"one"}, "_failed_trials": {"other"}}
+    tunes = SimpleNamespace(_tune_controller=SimpleNamespace(_actor_manager=manager, **asked, **over))
     assert tune._Starts("test").choose_trial_to_run(tunes) is second
     desk.unplaced["first"] = time.monotonic() - 11  # its start hangs
     assert tune._Starts("test").choose_trial_to_run(tunes) is first
+    assert not any(over.values()), "Tune keeps trials that are over"
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 def experiments(page: str) -> list[str]:
     """The blocks of YAML that are a whole experiment."""
-    return [block for block in blocks(page, "yaml") if {"name", "target"} <= set(yaml.safe_load(block))]
+    return [block for block in blocks(page, "yaml") if {"name", "target"} <= set(yaml.safe_load(block) or ())]
 
 
 def section(page: str, title: str) -> str:

@@ -107,7 +107,7 @@ def test_the_made_up_text_is_the_same_everywhere() -> None:
     ("content", "words"),
     [
         (None, "holds no .txt file; give a folder with .txt files"),
-        (b"", "are empty"),
+        (b"", "are empty; give some text"),
         (b"\xff\xfeab", "is not text in UTF-8 (byte 0)"),
         (b"ab\0cd", "it holds a NUL (character 2)"),
         (b"aaaa" * 500, "different characters, not 1"),
