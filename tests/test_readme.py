@@ -147,7 +147,7 @@ def test_each_kind_of_experiment_is_shown() -> None:
 def test_every_block_of_yaml_can_be_read() -> None:
     for name, page in PAGES.items():
         for block in blocks(page, "yaml") if name != "docs/cluster.md" else ():  # its YAML is Kubernetes'
-            assert set(yaml.safe_load(block)) <= set(Spec.model_fields)
+            assert set(yaml.safe_load(block) or ()) <= set(Spec.model_fields)
 
 
 # -- the reference of keys, options and menus ----------------------------------------------------------------------

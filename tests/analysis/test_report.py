@@ -232,7 +232,10 @@ def test_a_fastest_method_is_claimed_only_where_intervals_do_not_meet() -> None:
     apart = said(a=took(10, 8, 12), b=took(30, 20, 40))
     assert apart["verdict"] == "is the fastest to the goal" and "meet" not in apart["evidence"]
     at_once = said(a=took(0, 0, 0), b=took(30, 20, 40))  # at the goal before it trains
-    assert at_once["verdict"] == "is the fastest to the goal" and "The next, b, takes 30 FLOP [20, 40]" in at_once["evidence"]
+    assert (
+        at_once["verdict"] == "is the fastest to the goal"
+        and "The next, b, takes 30 FLOP [20, 40]" in at_once["evidence"]
+    )
     assert said(a=took(0, 0, 0), b=took(0, 0, 0))["verdict"] == "and b are level"
     alone = said(a=took(10, 8, 12), b=took(None, 20, 40))
     assert "No other method takes half of its seeds there" in alone["evidence"]

@@ -113,7 +113,10 @@ OTHER = (torch.ones(3, 2).long(), torch.tensor([0, 1, 0]))
         ({"train": PAIR, "validation": (OTHER[0][:, :1], OTHER[1])}, "inputs of all parts must be alike"),
         ({"train": PAIR, "validation": PAIR}, "2 of 2 inputs of validation stand in train too"),
         ({"train": PAIR, "validation": OTHER}, "1 of 1 inputs of test stand in validation too"),
-        ({"train": PAIR, "validation": OTHER, "test": (OTHER[0] + 1, OTHER[1]), "d_vocab": 2}, ", and its examples need 3; mend it"),
+        (
+            {"train": PAIR, "validation": OTHER, "test": (OTHER[0] + 1, OTHER[1]), "d_vocab": 2},
+            ", and its examples need 3; mend it",
+        ),
         ({"train": PAIR, "validation": OTHER, "test": (OTHER[0] + 1, OTHER[1]), "title": 3}, "gives the title 3"),
         ({"train": PAIR, "validation": (OTHER[0][:1], OTHER[1][:1])}, "one example cannot be halved"),
         (lambda seed: 1 / 0, "raised ZeroDivisionError: division by zero (test_factory.py:"),
@@ -146,7 +149,7 @@ def test_examples_must_follow_from_the_seed_and_nothing_else() -> None:
 
     def melts(seed: int) -> dict[str, Any]:
         given = sums(seed)
-        return {name: (given[name][0] / (1.0 if seed else 1), given[name][1]) if seed else given[name] for name in given}
+        return {name: (given[name][0] * (1.0 if seed else 1), given[name][1]) for name in ("train", "validation")}
 
     with pytest.raises(TaskError, match="train has tokens at one seed and vectors at another; give one kind"):
         make(melts).splits(1)
