@@ -380,9 +380,7 @@ def drive(
     }
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.workers + 1)
     counts = usage.tag_callbacks
-    usage.tag_callbacks = lambda callbacks: (
-        False
-    )  # statistics, which are off, would load each tracker that is installed
+    usage.tag_callbacks = lambda callbacks: False  # for statistics, which are off, it loads every tracker there is
     try:
         tune.Tuner(
             tune.with_resources(_JobTrainable, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}),

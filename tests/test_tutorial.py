@@ -81,7 +81,7 @@ def walk(part: list[Block], folder: Path, programs: Path) -> list[tuple[Block, s
 
 def lines(text: str) -> list[str]:
     """What is compared of an output: without progress."""
-    return [line.rstrip() for line in text.splitlines() if line.strip() and not re.match(r"\[[\d hmins]+\] ", line)]
+    return [line.rstrip() for line in text.splitlines() if line.strip() and not re.match(r"\[[\d. hmins]+\] ", line)]
 
 
 def words(text: str) -> list[str]:
