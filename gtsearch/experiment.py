@@ -59,7 +59,7 @@ class Run:
     """A run that ended: where it is, how (0 done; 1 nothing pays; 3 broken off; 130, 143 interrupted), what to tell a
     person.
 
-    Example:
+    Examples:
         >>> ended = gtsearch.resume("runs/modadd")  # of a finished run: its report again
         >>> ended.folder.name, ended.exit_code
         ('modadd', 0)
@@ -78,7 +78,7 @@ class Run:
         Raises:
             ResultsError: there is nothing to show.
 
-        Example:
+        Examples:
             >>> ended = Run(Path("runs/modadd"), 0, [])  # as `gtsearch.run` and `gtsearch.resume` give one
             >>> ended.results.summary["weak"]["pays"]["architecture"]
             'mlp-d2-w4-L2'
@@ -106,7 +106,7 @@ def run(
     Raises:
         GtsearchError: the folder exists or cannot be written; too little memory; the cluster cannot be reached.
 
-    Example:
+    Examples:
         >>> ended = gtsearch.run(gtsearch.load_spec("smoke", ["report.seeds=5"]), out="runs/new", workers=2)
         >>> ended.exit_code in (0, 1), (ended.folder / "report.html").is_file()
         (True, True)
@@ -125,7 +125,7 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
     Raises:
         GtsearchError: not a run folder, a damaged log, a run of another schema, or one that another process is writing.
 
-    Example:
+    Examples:
         >>> gtsearch.resume("runs/modadd", workers=2).exit_code
         0
     """

@@ -49,7 +49,7 @@ class FactorisedLookup(Factorised):
         B: [d_W, d_embed].
         replaced: whose padding token and way of adding up gradients are kept.
 
-    Example:
+    Examples:
         >>> import torch
         >>> lookup = FactorisedLookup(torch.ones(11, 3), torch.ones(3, 8), torch.nn.Embedding(11, 8))
         >>> lookup(torch.tensor([0, 10])).shape
@@ -99,7 +99,7 @@ class FactorisedLinear(Factorised):
         B: [d_W, out_features].
         replaced: whose bias is kept, the very parameter; there may be none.
 
-    Example:
+    Examples:
         >>> import torch
         >>> layer = FactorisedLinear(torch.ones(64, 3), torch.ones(3, 8), torch.nn.Linear(64, 8))
         >>> layer(torch.rand(5, 64)).shape
@@ -136,7 +136,7 @@ class TiedHead(nn.Module):
         table: of the input embedding.
         replaced: whose bias is kept, the very parameter; there may be none.
 
-    Example:
+    Examples:
         >>> import torch
         >>> table = FactorisedLookup(torch.ones(11, 3), torch.ones(3, 8), torch.nn.Embedding(11, 8))
         >>> head = TiedHead(table, torch.nn.Linear(8, 11, bias=False))

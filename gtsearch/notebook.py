@@ -25,7 +25,7 @@ class RunResults(Results):
     Figures are matplotlib's and belong to no window: in a notebook `%matplotlib inline` shows what a cell gives back,
     elsewhere `figure.savefig("tradeoff.png")` writes it.
 
-    Example:
+    Examples:
         >>> results = gtsearch.load_results("runs/modadd")
         >>> results.summary["weak"]["pays"]["architecture"]
         'mlp-d2-w4-L2'
@@ -43,7 +43,7 @@ class RunResults(Results):
             SpecError: there is no such figure; the message has the nearest one and all of them.
             ResultsError: what it reads of the run folder is damaged.
 
-        Example:
+        Examples:
             >>> list(gtsearch.load_results("runs/modadd").table("ladder")["architecture"][:2])
             ['mlp-d2-w4-L2', 'mlp-d4-w4-L2']
         """
@@ -55,7 +55,7 @@ class RunResults(Results):
         """Weak accuracy against what the target then costs: a row a pipeline of every design and of scratch, columns as
         `gtsearch.analysis.pipelines.COLUMNS` tells; no rows where there was no study.
 
-        Example:
+        Examples:
             >>> tradeoff = gtsearch.load_results("runs/modadd").tradeoff()
             >>> sorted(tradeoff["arm"].unique())
             ['scratch', 'transfer']
@@ -68,7 +68,7 @@ class RunResults(Results):
     def survival(self) -> pd.DataFrame:
         """How many seeds have not got there yet, by what they spent: the table of the figure `survival`.
 
-        Example:
+        Examples:
             >>> "method" in gtsearch.load_results("runs/modadd").survival().columns
             True
         """
@@ -80,7 +80,7 @@ class RunResults(Results):
         Raises:
             SpecError, ResultsError: as `table`.
 
-        Example:
+        Examples:
             >>> gtsearch.load_results("runs/modadd").figure("ladder").savefig("ladder.png")
         """
         from gtsearch.analysis import style
@@ -93,7 +93,7 @@ class RunResults(Results):
     def report(self) -> Path:
         """Writes the figures and report.html into the run folder; the path of the page.
 
-        Example:
+        Examples:
             >>> gtsearch.load_results("runs/modadd").report().name
             'report.html'
         """
@@ -128,7 +128,7 @@ def load_results(folder: str | Path) -> RunResults:
     Raises:
         ResultsError: not a run folder; the run is not finished; a file is missing, damaged or of another schema.
 
-    Example:
+    Examples:
         >>> results = gtsearch.load_results("runs/modadd")
         >>> results.summary["methods"]["transfer"]["reached"], results.notes
         (4, ())
@@ -142,7 +142,7 @@ def look(folder: str | Path) -> RunResults:
     Raises:
         ResultsError: not a run folder, or nothing in it can be shown; the message says why.
 
-    Example:
+    Examples:
         >>> for note in gtsearch.look("runs/interrupted").notes:
         ...     print(note)
         the run has all its 76 members and lacks its end: `gtsearch resume runs/interrupted` writes it

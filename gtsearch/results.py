@@ -604,7 +604,7 @@ class Results:
 
     `notes`: what is missing or was put together again, a line each; empty for a finished run that is whole.
 
-    Example:
+    Examples:
         >>> results = gtsearch.load_results("runs/modadd")
         >>> sorted(results.ledger["purpose"].unique())[-1]  # where every FLOP and second went
         'weak_search'

@@ -847,7 +847,7 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     Raises:
         SpecError: the file cannot be read, or something in it or in an override is wrong.
 
-    Example:
+    Examples:
         >>> spec = gtsearch.load_spec("modadd", ["weak.goal.val_accuracy=0.5"])
         >>> spec.weak.goal.val_accuracy, spec.target.methods[0]
         (0.5, 'transfer')

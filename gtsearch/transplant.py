@@ -78,7 +78,7 @@ def transfer(
             parametrizations, a forward of its own, `max_norm`), shares it with what cannot read a product, or holds no
             numbers yet; the model is wrapped or compiled; the optimizer cannot be changed.
 
-    Example:
+    Examples:
         >>> import torch, gtsearch
         >>> model = torch.nn.Sequential(torch.nn.Embedding(11, 8), torch.nn.Flatten(), torch.nn.Linear(16, 11))
         >>> E_W = torch.randn(11, 3)  # or the path of the file that `gtsearch export` wrote
@@ -131,7 +131,7 @@ def merge(model: Model, *, optimizer: torch.optim.Optimizer | None = None) -> Mo
         GtsearchError: there is no A B in the model; one has hooks, or shares A or B with a layer that is not tied by
             `transfer`; the model is wrapped or compiled; the optimizer cannot be changed.
 
-    Example:
+    Examples:
         >>> import torch, gtsearch
         >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
         >>> gtsearch.transfer(model, torch.randn(64, 3))[0]
