@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from gtsearch.catalog import nearest, no_such
+from gtsearch.catalog import nearest
 from gtsearch.errors import SpecError
 from gtsearch.problems import Place, Problem, one_line, path_of, refuse, show
 
@@ -207,8 +207,10 @@ def _text_of(path: str | Path) -> tuple[str, str]:
         return file.name, content.decode("utf-8")
     except FileNotFoundError as error:
         if bare and len(file.parts) == 1:
-            what = no_such("experiment", file.name, experiments())
-            raise _mistake(f"{what}; the name of a file ends in .yaml") from error
+            near = nearest(file.name, experiments())  # there are too many to name them all
+            hint = f"; did you mean `{near}`?" if near else ""
+            rule = "(`gtsearch spaces` lists them); the name of a file ends in .yaml"
+            raise _mistake(f"there is no experiment `{file.name}`{hint} {rule}") from error
         known = "a name that `gtsearch spaces` lists"
         near = nearest(file.as_posix(), experiments())
         hint = f"; did you mean `{near}`?" if near else ""

@@ -147,8 +147,9 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     missing = tmp_path / "none.yaml"
     assert said(missing) == f"there is no file `{missing}`; give a YAML file, or a name that `gtsearch spaces` lists"
     assert said(tmp_path) == f"`{tmp_path}` cannot be read: Is a directory; give a YAML file"
-    known = f"(known: {', '.join(reading.experiments())}); the name of a file ends in .yaml"
+    known = "(`gtsearch spaces` lists them); the name of a file ends in .yaml"
     assert said("modad") == f"there is no experiment `modad`; did you mean `modadd`? {known}"
+    assert said("zzzzzz") == f"there is no experiment `zzzzzz` {known}"
     assert said("a\x00b").endswith("cannot be read: embedded null byte; give a YAML file")
     assert said("x" * 5000).endswith("cannot be read: File name too long; give a YAML file")
     assert len(said("no\nsuch.yaml").splitlines()) == 1
