@@ -410,7 +410,7 @@ def _conduct(
                 trackers.end(None, tracking.STOP_SECONDS)
             else:
                 ended = finish(folder, policy, environment, conductor.elapsed_seconds, conductor.error)
-                with contextlib.suppress(OSError):  # a mirror
+                with contextlib.suppress(OSError, ResultsError):  # a mirror
                     journal.conclude(results.read_json(folder / SUMMARY))
                 trackers.end(ended.lines, tracking.END_SECONDS)
             return ended
