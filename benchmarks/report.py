@@ -260,6 +260,7 @@ def _method(trials: pd.DataFrame, method: str) -> dict[str, Any]:
         "tuning_flops": float(tuning["train_flops"].sum()),
         "config": {"lr": 0.005, "weight_decay": 3.0, "init_scale": 0.3},
         "stayed": reached,
+        "run_ids": rows["run_id"].to_list(),
     }
     for unit in stats.UNITS:
         times, there = stats.times_to_goal(rows, unit)
