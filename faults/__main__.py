@@ -2,6 +2,7 @@
 
     python -m faults                    the whole of it, within the hour; `make faults` does that
     python -m faults --rest             the chains that the last one had no time for, or that did not recover
+    python -m faults --resumes          what a resume takes, measured again into the kept matrix: on an idle machine
     python -m faults --quick            a handful
     python -m faults --only NAME        the chains whose name holds NAME; with --seed of a failure, that very one again
     python -m faults --page docs/reliability.md     the table of the last whole run, into the page
@@ -327,6 +328,7 @@ def keep(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a handful, in a minute")
+    parser.add_argument("--resumes", action="store_true", help="measure only what a resume takes, and keep it")
     parser.add_argument("--rest", action="store_true", help="what the kept matrix lacks, or did not recover in it")
     parser.add_argument("--only", metavar="NAME", action="append", help="chains whose name holds NAME")
     parser.add_argument("--jobs", type=int, default=3, metavar="N", help="run folders at once")
@@ -336,6 +338,13 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.page:
         write_into(asked.page, json.loads(RESULTS.read_text()))
+        return 0
+    if asked.resumes:
+        kept = json.loads(RESULTS.read_text())
+        with tempfile.TemporaryDirectory(prefix="gtf-worlds-") as place:
+            kept["overhead"] = overhead(worlds(Path(place), ["synthetic"])["synthetic"], REPEATS)
+        results.write_text(RESULTS, json.dumps(kept, indent=1) + "\n")
+        print(_of_overhead(kept["overhead"]))
         return 0
     began = time.monotonic()
     chains = _asked_for(asked)
