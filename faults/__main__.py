@@ -354,6 +354,10 @@ def main() -> int:
         before = json.loads(RESULTS.read_text())
         asked.seed = before["made_by"]["seed"]
         chains, stay = to_do(before, chains)
+    if not chains:
+        raise SystemExit(
+            f"there is nothing to inflict: no chain's name holds {' or '.join(asked.only or ['anything'])}"
+        )
     mounts = can_mount()
     missed = [f"{c.name}: no small disk can be mounted here" for c in chains if c.small_disk and not mounts]
     chains = [c for c in chains if mounts or not c.small_disk]

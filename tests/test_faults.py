@@ -213,9 +213,17 @@ def test_a_handful_of_faults_costs_nothing() -> None:
     assert "recovered" in told and "SIGKILL of a worker" in told, time.monotonic() - began
 
 
+def test_a_name_that_no_chain_holds_is_one_line() -> None:
+    code, told = run_faults("--only", "synthetic/nobody")
+    assert code == 1 and told == "there is nothing to inflict: no chain's name holds synthetic/nobody\n"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("group", ["disk full", "embedding", "refused", "daemons", "rivals", "a torn last line: cut"])
+@pytest.mark.parametrize(
+    "group",
+    ["disk full", "an embedding changed between stages", "refused", "daemons", "rivals", "a torn last line: cut"],
+)
 def test_more_faults_cost_nothing(group: str) -> None:
     code, told = run_faults("--only", f"synthetic/{group}/0", "--jobs", "2")
     assert code == 0, told
