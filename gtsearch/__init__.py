@@ -41,6 +41,8 @@ if not TYPE_CHECKING:  # a type checker would take any name for one that is ther
             from importlib.metadata import version
 
             return version("gtsearch")
+        if name not in _HOMES and not name.startswith("_"):
+            name = importlib.import_module("gtsearch.renamed").name(name) or name
         if name not in _HOMES:
             raise AttributeError(f"module 'gtsearch' has no attribute '{name}'")
         return getattr(importlib.import_module(_HOMES[name]), name)

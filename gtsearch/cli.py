@@ -13,6 +13,7 @@ import math
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtsearch import completion
-from gtsearch.errors import GtsearchError
+from gtsearch.errors import GtsearchError, OldName
 from gtsearch.trust import printable
 
 if TYPE_CHECKING:
@@ -731,6 +732,25 @@ def _complain(message: str) -> None:
     print(f"gtsearch: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
 
 
+@contextlib.contextmanager
+def _old_names_told() -> Iterator[None]:
+    """A name that will go away is a line for a person; other warnings look as Python shows them."""
+    shown = warnings.formatwarning
+
+    def told(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
+        return (
+            f"gtsearch: {printable(str(message))}\n"
+            if issubclass(category, OldName)
+            else shown(message, category, *where, **more)
+        )
+
+    warnings.formatwarning = told
+    try:
+        yield
+    finally:
+        warnings.formatwarning = shown
+
+
 # typer's usage errors share this base; where it lives depends on typer's version.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
@@ -767,7 +787,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a sign gets a question mark
-    code = _call(sys.argv[1:] if arguments is None else arguments)
+    with _old_names_told():
+        code = _call(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()
     except OSError:

@@ -51,3 +51,7 @@ class BrokenOff(GtsearchError):
 
     The run ends with exit code 3 and the command that resumes it; what finished is kept.
     """
+
+
+class OldName(FutureWarning):
+    """A name was used that goes away soon (gtsearch.renamed). Python shows it by default; a command prints one line."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.resources
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -16,8 +17,9 @@ from typing import Any
 
 import yaml
 
+from gtsearch import renamed
 from gtsearch.catalog import nearest
-from gtsearch.errors import SpecError
+from gtsearch.errors import OldName, SpecError
 from gtsearch.problems import Place, Problem, one_line, path_of, refuse, show
 
 Sources = dict[str, str]
@@ -157,6 +159,27 @@ def override_values(content: dict[str, Any], changes: Mapping[str, Any]) -> None
         _put(content, path.split("."), value)
 
 
+def bring_up_to_date(content: Any) -> Any:
+    """`content`, an experiment in plain mappings, with what stands under old keys (`gtsearch.renamed`) under the new
+    ones, in what `ablate` varies too. Changed in place; warns of each.
+
+    Raises:
+        ValidationError: an old key that is refused by now, or that stands beside the new one.
+    """
+    varied = {n: changes for n, changes in _at(content, "ablate.vary").items() if isinstance(changes, dict)}
+    for old, now in renamed.KEYS.items():
+        way, _, last = old.rpartition(".")
+        if _stands(content, old):
+            _tell(now, tuple(old.split(".")), _stands(content, now.new))
+            override_values(content, {now.new: _at(content, way).pop(last)})
+        for name, changes in varied.items():
+            for path in [path for path in changes if f"{path}.".startswith(f"{old}.")]:
+                new = now.new + path.removeprefix(old)
+                _tell(now, ("ablate", "vary", name, path), new in changes)
+                changes[new] = changes.pop(path)
+    return content
+
+
 def plain(value: Any, place: Place = ()) -> Any:
     """A copy of `value` in mappings, lists, text, numbers, truth values and None.
 
@@ -289,3 +312,24 @@ def _put(content: dict[str, Any], keys: Sequence[str], value: Any) -> None:
             whole = ".".join(keys[:depth])
             raise _mistake(f"is {show(inner)}, which has no key `{keys[depth]}`; set {whole} as a whole", whole)
     inner[keys[-1]] = value
+
+
+def _at(content: Any, path: str) -> dict[str, Any]:
+    """The mapping at a dotted path, `content` itself at an empty one; an empty one where there is none."""
+    for key in path.split(".") if path else ():
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
+
+
+def _stands(content: Any, path: str) -> bool:
+    way, _, last = path.rpartition(".")
+    return last in _at(content, way)
+
+
+def _tell(now: renamed.Renamed, place: Place, is_there: bool) -> None:
+    """Warns of an old key at `place`, or refuses it. `is_there`: the new one is written too."""
+    if now.is_over:
+        refuse([Problem(place, now.told())])
+    if is_there:
+        refuse([Problem(place, f"stands beside `{now.new}`, which is its name now; take the old one out")])
+    warnings.warn(f"{path_of(place)} {now.told()}", OldName, stacklevel=3)

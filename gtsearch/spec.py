@@ -694,7 +694,7 @@ class Spec(Part):
             content = base.model_dump()
             try:
                 reading.override_values(content, changes)
-                every[name] = Spec.model_validate(reading.plain(content))
+                every[name] = Spec.model_validate(reading.bring_up_to_date(reading.plain(content)))
             except (ValidationError, SpecError) as error:
                 first = str(error)
                 if isinstance(error, ValidationError):
@@ -873,7 +873,7 @@ def parse_spec(mapping: Mapping[str, Any]) -> Spec:
 def _parse(mapping: Any, sources: reading.Sources, folder: Path | None) -> Spec:
     """The experiment. `folder`: that of its file, in which modules are looked for."""
     try:
-        content = reading.plain(mapping)
+        content = reading.bring_up_to_date(reading.plain(mapping))
         refuse(_long_lists(content))
         with plugins.noted(_pinned(content), folder) as used:
             spec = Spec.model_validate(content)
