@@ -11,6 +11,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -174,9 +175,9 @@ def bring_up_to_date(content: Any) -> Any:
             override_values(content, {now.new: _at(content, way).pop(last)})
         for name, changes in varied.items():
             for path in [path for path in changes if f"{path}.".startswith(f"{old}.")]:
-                new = now.new + path.removeprefix(old)
-                _tell(now, ("ablate", "vary", name, path), new in changes)
-                changes[new] = changes.pop(path)
+                now_here = replace(now, new=now.new + path.removeprefix(old))
+                _tell(now_here, ("ablate", "vary", name, path), now_here.new in changes)
+                changes[now_here.new] = changes.pop(path)
     return content
 
 
