@@ -354,6 +354,9 @@ def main() -> int:
         before = json.loads(RESULTS.read_text())
         asked.seed = before["made_by"]["seed"]
         chains, stay = to_do(before, chains)
+    if not chains and asked.rest:
+        print("the kept matrix has every chain, and each recovered")
+        return 0
     if not chains:
         raise SystemExit(
             f"there is nothing to inflict: no chain's name holds {' or '.join(asked.only or ['anything'])}"

@@ -15,6 +15,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -573,11 +574,11 @@ def export(
     from gtsearch.export import export as export_from
     from gtsearch.results import load_results
 
-    lines = export_from(load_results(run), out)
+    exported = export_from(load_results(run), out)
     if as_json:
-        _give("export", {"run": str(run), "lines": lines})
+        _give("export", {"run": str(run), **asdict(exported), "lines": exported.lines})
     else:
-        _say(lines)
+        _say(exported.lines)
 
 
 @app.command()

@@ -145,7 +145,7 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
 def check(spec: Spec, workers: int | None = None) -> Forecast:
     """What would run, how many members at most, and an estimate of their cost. Runs nothing."""
     resources = resources_for(spec, workers)
-    notes = (*tracking.forecast(spec), *plugins.clashes(MENUS))
+    notes = (*tracking.destinations(spec), *plugins.clashes(MENUS))
     return replace(forecast(ablation_for(spec, resources.workers)), notes=notes)
 
 

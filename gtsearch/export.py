@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,40 @@ print(f"one step, at a loss of {{loss.item():.3f}}")
 """
 
 
-def export(results: Results, out: Path | None = None) -> list[str]:
-    """Copies the certified embedding of a run to `out`, writes a script that uses it beside it, and says so in lines.
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and whose embedding it is.
+
+    Attributes:
+        file: the embedding, a safetensors file.
+        script: one step of training with it.
+        shape: of E_W: tokens (or coordinates) x width.
+        architecture: of the weak model.
+        verdict: `pays`, or `clears` where none pays.
+        val_accuracy: the weak model's when the embedding was taken, in [0, 1].
+        epoch: when that was.
+    """
+
+    file: Path
+    script: Path
+    shape: tuple[int, int]
+    architecture: str
+    verdict: str
+    val_accuracy: float
+    epoch: int
+
+    @property
+    def lines(self) -> list[str]:
+        """The same for a person."""
+        return [
+            f"{self.file}: E_W {list(self.shape)} of {self.architecture}, which {self.verdict}; "
+            f"validation accuracy {self.val_accuracy:.2f} after {self.epoch} epochs",
+            f"{self.script}: one step of training with it; run it as it stands, then put your own model in",
+        ]
+
+
+def export(results: Results, out: Path | None = None) -> Exported:
+    """Copies the certified embedding of a run to `out` and writes a script that uses it beside it.
 
     It is that of the weak model that pays, else of the smallest that clears.
 
@@ -68,11 +101,9 @@ def export(results: Results, out: Path | None = None) -> list[str]:
     except ResultsError:
         out.unlink()
         raise
-    return [
-        f"{out}: E_W {list(E_W.shape)} of {winner['architecture']}, which {verdict}; "
-        f"validation accuracy {header['val_accuracy']:.2f} after {header['epoch']} epochs",
-        f"{script}: one step of training with it; run it as it stands, then put your own model in",
-    ]
+    rows, width = E_W.shape
+    architecture, val_accuracy, epoch = winner["architecture"], header["val_accuracy"], header["epoch"]
+    return Exported(out, script, (rows, width), architecture, verdict, val_accuracy, epoch)
 
 
 def _certified(folder: Path, run_id: str) -> Path:

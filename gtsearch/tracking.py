@@ -160,7 +160,7 @@ class Tracking:
         }
 
 
-def forecast(spec: Spec) -> list[str]:
+def destinations(spec: Spec) -> list[str]:
     """Where a run would send to, or what is missing, a line a tracker."""
     every = [tracker.settled(os.environ) for tracker in spec.trackers]
     return [f"tracker  {f'{t.name}: {t.destination}' if t.is_installed else t.missing}" for t in every]

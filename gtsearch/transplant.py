@@ -234,9 +234,12 @@ def _find(model: nn.Module, name: str | None, rows: int) -> tuple[str, Replaceab
 
 def _told(model: nn.Module) -> nn.Module | None:
     """What a Hugging Face model, or one that keeps to their custom, says its input embedding is."""
+    ask = getattr(model, "get_input_embeddings", None)
+    if not callable(ask):
+        return None
     try:
-        told = model.get_input_embeddings()  # type: ignore[operator]  # a Module has any attribute, for mypy
-    except (AttributeError, NotImplementedError, TypeError):
+        told = ask()
+    except NotImplementedError:  # theirs, for a model that has no embedding of tokens
         return None
     return told if isinstance(told, nn.Module) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import subprocess
@@ -379,8 +380,18 @@ def test_the_script_of_an_embedding_of_vectors_has_a_model_over_vectors(call: Ca
 
 def test_export_falls_back_to_the_smallest_that_clears(call: Call, tmp_path: Path) -> None:
     folder = finished(tmp_path / "tiny", pays=None)
-    code, out, _ = call("export", str(folder), "--out", "E.safetensors")
-    assert code == 0 and out.startswith("E.safetensors: E_W [11, 3] of mlp-d3-w4-L2, which clears;")
+    code, out, _ = call("export", str(folder), "--out", "E.safetensors", "--json")
+    told = json.loads(out)
+    assert code == 0 and told["lines"][0].startswith("E.safetensors: E_W [11, 3] of mlp-d3-w4-L2, which clears;")
+    assert {key: told[key] for key in ("file", "script", "shape", "architecture", "verdict", "epoch")} == {
+        "file": "E.safetensors",
+        "script": "E.py",
+        "shape": [11, 3],
+        "architecture": "mlp-d3-w4-L2",
+        "verdict": "clears",
+        "epoch": 120,
+    }
+    assert told["val_accuracy"] == pytest.approx(0.42)
     assert Path("E.safetensors").read_bytes() == (folder / "embeddings" / "a1-e120.safetensors").read_bytes()
 
 

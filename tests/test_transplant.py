@@ -218,6 +218,24 @@ def test_the_model_is_asked_where_it_can_say(E_W: Tensor) -> None:
     assert changed(gtsearch.transfer(model, E_W, name="source")) == ["source", "target"]
 
 
+def test_a_model_that_cannot_say_is_searched_and_a_bug_in_one_is_shown(E_W: Tensor) -> None:
+    class Silent(nn.Sequential):
+        get_input_embeddings: Any = None
+
+    class Unable(nn.Sequential):
+        def get_input_embeddings(self) -> Any:
+            raise NotImplementedError  # Hugging Face's, of a class that has none
+
+    class Broken(nn.Sequential):
+        def get_input_embeddings(self) -> Any:
+            raise TypeError("theirs")
+
+    for kind in (Silent, Unable):
+        assert changed(gtsearch.transfer(kind(nn.Embedding(V, D)), E_W)) == ["0"]
+    with pytest.raises(TypeError, match="theirs"):
+        gtsearch.transfer(Broken(nn.Embedding(V, D)), E_W)
+
+
 # -- the first layer ------------------------------------------------------------------------------------------
 
 
