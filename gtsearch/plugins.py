@@ -142,7 +142,8 @@ def load(kind: str, name: str) -> Any:
             raise SpecError(f"several packages offer a {kind} `{name}`; write which: {packages}")
         string = points[0].value
     elif _unread.get():
-        raise SpecError(f"names `{name}`, which is somebody's code: nothing is imported to look at a run folder")
+        rule = f"names `{name}`, which is somebody's code: nothing is imported to look at a run folder"
+        raise SpecError(f"{rule}; in a run of your own `gtsearch resume` imports it and goes on")
     if not _STRING.fullmatch(string):
         raise SpecError(f"must be `module:object`, such as `mypackage.data:make_task`, not `{string}`")
     module_name, _, attribute = string.partition(":")

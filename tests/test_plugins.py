@@ -334,7 +334,8 @@ def test_looking_at_a_run_folder_imports_no_module_that_it_names(folder: Path) -
     (run / "members.log").write_text("")
     marker = folder / "was_run"
     write(folder, "l_sums", SUMS + f"open({str(marker)!r}, 'w')\n")
-    with pytest.raises(ResultsError, match="names `l_sums:make_task`, which is somebody's code"):
+    words = "names `l_sums:make_task`, which is somebody's code"
+    with pytest.raises(ResultsError, match=rf"{words}.* in a run of your own `gtsearch resume` imports it"):
         notebook.look(run)
     plugins._origins.clear()
     plugins._objects.clear()
