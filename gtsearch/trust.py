@@ -26,14 +26,19 @@ def refuse_links(folder: Path) -> None:
     """
     own = folder.resolve()
     for path in _content(folder):
-        try:
-            leads_out = path.is_symlink() and not path.resolve().is_relative_to(own)
-        except (OSError, RuntimeError):  # a loop of links
-            leads_out = True
-        if leads_out:
+        if path.is_symlink() and _leads_out(path, own):
             raise ResultsError(f"{path} is a link that leads out of the run folder; put what is meant there itself")
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise ResultsError(f"{path} is neither a file nor a folder; take it out of the run folder")
+
+
+def _leads_out(link: Path, own: Path) -> bool:
+    try:
+        return not link.resolve(strict=True).is_relative_to(own)
+    except FileNotFoundError:  # what is written through it would be put there
+        return not link.resolve().is_relative_to(own)
+    except (OSError, RuntimeError):  # a loop of links; from Python 3.13 on only a strict look tells
+        return True
 
 
 def _content(folder: Path) -> Iterator[Path]:
