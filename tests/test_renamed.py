@@ -116,7 +116,7 @@ sys.exit(code)
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0
-    assert ended.stderr.splitlines() == [
+    assert ended.stderr.splitlines()[:2] == [  # from Python 3.13 on the line of source follows
         "gtsearch: weak.gate.least is called `weak.gate.at_least` since gtsearch 0.0.1; write that; "
         "gtsearch 9.0 refuses the old name",
         "<string>:6: FutureWarning: another",
