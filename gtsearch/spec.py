@@ -319,7 +319,7 @@ class TargetSpec(Part):
         optimizer: what takes the steps.
         loss: what is trained on; None: the task's own.
         methods: what is compared; `scratch` must be there, and `transfer` where there are weak models.
-        options: of methods, e.g. `{transfer: {freeze_a: true}}`.
+        options: options of methods, e.g. `{transfer: {freeze_a: true}}`.
         embedding_from: where the embedding comes from, if not straight from a weak model of the same task.
         cap_controls: whether controls that start from a weak model's embedding end at scratch's confirmed median, from
             where on they cannot pay; else they get the whole budget.

@@ -1,29 +1,30 @@
 """Makes the tables of docs/experiment-file.md from the code: the JSON Schema of the experiment file, and the menus.
 
     python tools/reference.py            writes them
-    python tools/reference.py --check    exit code 1, and a line that says so, where the page is not what the code makes
+    python tools/reference.py --check    exit code 1 and a line that says so, where the page is not what the code makes
 
 A table stands between `<!-- made: WHAT -->` and `<!-- end -->`; all else on the page is written by hand. WHAT is
 
-- `keys PART...`: the keys below these parts of an experiment; `keys`: those of all parts that no other table has;
+- `keys PART...`: the keys inside these parts of an experiment; `keys`: its parts, and the keys that no other table has;
 - `goal`: the keys of a goal;
-- `names KIND`: the names on a menu, and what each is: the first paragraph of its docstring;
-- `options KIND`: the options of its entries, those that are equal in one row;
+- `names KIND`: the names on a menu; what each is, is the first paragraph of its docstring;
+- `options KIND`: the options of its entries, equal ones in one row;
 - `hyperparameters`.
 
-What a key means is its line under `Attributes:` of a docstring.
+What a key or an option means is its line under `Attributes:` of a docstring.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from gtsearch import catalog, reading
-from gtsearch.fields import NEEDED_HYPERPARAMETERS, hyperparameters_of_methods
+from gtsearch.fields import NEEDED_HYPERPARAMETERS
 from gtsearch.methods.edits import EDITS
 from gtsearch.schema import BASES, schema, summary
 from gtsearch.spec import Design
@@ -32,18 +33,23 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "experiment-file.md"
 COMMAND = "python tools/reference.py"
 
-Schema = dict[str, Any]
+Schema = Mapping[str, Any]
+Key = tuple[str, Schema, bool]
+"""A path, what may stand there, and whether something must."""
 Row = tuple[str, ...]
-SCHEMA = schema()
-DEFS: dict[str, Schema] = SCHEMA["$defs"]
-MENUS: dict[str, dict[str, Any]] = {
+
+SCHEMA: Schema = schema()
+DEFS: Mapping[str, Schema] = SCHEMA["$defs"]
+MENUS: Mapping[str, Mapping[str, Any]] = {
     **{kind: {name: catalog.load(kind, name) for name in menu} for kind, menu in catalog.MENUS.items()},
-    "edit": dict(EDITS),
+    "edit": EDITS,
 }
-LINKED = {**BASES, "GoalSpec": "goal"}
-"""Definitions that have a section of their own: what stands there is called."""
-WORDS = {tuple(menu): kind for kind, menu in MENUS.items()} | {get_args(Design): "design"}
-"""Lists of words that have a section of their own."""
+SECTION = {**BASES, "GoalSpec": "goal"}
+"""Definitions that have a section of their own, and what is told there."""
+SECTION_OF_WORDS = {tuple(menu): kind for kind, menu in MENUS.items()} | {get_args(Design): "design"}
+"""Lists of words that have one."""
+MOST_TOLD = 1000
+"""Greater bounds only keep a slip of the finger from filling the memory: no row tells them."""
 
 
 def main(arguments: list[str]) -> int:
@@ -55,41 +61,235 @@ def main(arguments: list[str]) -> int:
     if not arguments:
         PAGE.write_text(made, "utf-8")
     elif made != there:
-        print(f"{PAGE.relative_to(ROOT)} is not what the code makes; {COMMAND} makes it anew")
+        print(f"{PAGE.relative_to(ROOT)} is not what the code makes; `{COMMAND}` makes it anew")
         return 1
     return 0
 
 
 def page(text: str) -> str:
     """`text` with every table made anew."""
-    own = re.findall(r"<!-- made: keys (.+?) -->", text)
-    parts = {part for named in own for part in named.split()}
+    apart = {part for parts in re.findall(r"<!-- made: keys (.+?) -->", text) for part in parts.split()}
 
-    def table(mark: re.Match[str]) -> str:
-        what, *which = mark[1].split()
-        head, rows = _table(what, which, parts)
-        lines = [head, ("---",) * len(head), *rows]
-        drawn = "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
-        return f"<!-- made: {mark[1]} -->\n\n{drawn.replace('| --- ', '|---').replace('|--- |', '|---|')}\n\n<!-- end -->"
+    def anew(mark: re.Match[str]) -> str:
+        head, *rows = _table(*mark[1].split(), apart=apart)
+        lines = [_line(head), "|" + "---|" * len(head), *map(_line, rows)]
+        return "\n".join([f"<!-- made: {mark[1]} -->", "", *lines, "", "<!-- end -->"])
 
-    return re.sub(r"<!-- made: (.+?) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+    return re.sub(r"<!-- made: (.+?) -->\n.*?<!-- end -->", anew, text, flags=re.DOTALL)
 
 
-def _table(what: str, which: list[str], apart: set[str]) -> tuple[Row, list[Row]]:
-    """The head of a table and its rows."""
-    keys = ("key", "type", "default", "meaning")
-    if what == "keys" and which:
-        return keys, [row for part in which for row in _keys(_property(SCHEMA, part), f"{part}")]
-    if what == "keys":
-        top = ((name, value, name in SCHEMA["required"]) for name, value in SCHEMA["properties"].items())
-        own = [(_row(name, value, needed), [] if name in apart else _keys(value, name)) for name, value, needed in top]
-        return keys, [row for first, below in own for row in (first, *below)]
-    if what == "goal":
-        return keys, list(_below(DEFS["GoalSpec"]["anyOf"][0], ""))
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def _table(what: str, *which: str, apart: set[str]) -> list[Row]:
+    """A table, its head first."""
     if what == "hyperparameters":
-        return ("hyperparameter", "of", "default", "meaning"), list(_hyperparameters())
-    [kind] = which
+        return [("hyperparameter", "of", "default", "meaning"), *_hyperparameters()]
+    if what == "names":
+        [kind] = which
+        scores = ("tried first",) if kind == "score" else ()
+        return [("name", "what", *scores), *((f"`{name}`", *_told(kind, entry)) for name, entry in MENUS[kind].items())]
     if what == "options":
-        return ("of", "option", "type", "default", "meaning"), _options(kind)
-    head = {"score": ("name", "what", "tried first")}.get(kind, ("name", "what"))
-    return head, [(f"`{name}`", *_told(kind, entry)) for name, entry in MENUS[kind].items()]
+        [kind] = which
+        return [("of", "option", "type", "default", "meaning"), *_options(kind)]
+    if what == "goal":
+        keys = _keys(DEFS["GoalSpec"]["anyOf"][0])
+    elif which:
+        keys = (key for key in _keys(SCHEMA) if key[0].partition(".")[0] in which and "." in key[0])
+    else:
+        keys = (key for key in _keys(SCHEMA) if key[0].partition(".")[0] not in apart or "." not in key[0])
+    return [("key", "type", "default", "meaning"), *map(_row, keys)]
+
+
+# -- keys ---------------------------------------------------------------------------------------------------------
+
+
+def _keys(part: Schema, before: str = "") -> Iterator[Key]:
+    """The keys of a part and of the parts in it, but for those that have a section of their own."""
+    for name, value in part["properties"].items():
+        yield before + name, value, name in part.get("required", ())
+        for inner, many in _parts(value):
+            yield from _keys(inner, f"{before}{name}{'[]' if many else ''}.")
+
+
+def _parts(value: Schema) -> Iterator[tuple[Schema, bool]]:
+    """The parts of an experiment that a value may be or hold, and whether in a list."""
+    for one in (value, *value.get("anyOf", ()), value.get("additionalProperties"), value.get("items")):
+        found = _definition(one) if isinstance(one, Mapping) else None
+        if found is not None and found not in SECTION and "properties" in DEFS[found] and found != "start":
+            yield DEFS[found], one is value.get("items")
+
+
+def _definition(value: Schema) -> str | None:
+    """What it is called, where it is only referred to."""
+    return str(value["$ref"]).rpartition("/")[2] if "$ref" in value else None
+
+
+def _row(key: Key) -> Row:
+    path, value, required = key
+    if "description" not in value:
+        raise ValueError(f"`{path}` is not described: it has no line under `Attributes:` of its class")
+    return f"`{path}`", _type(value), _default(value, required), _bare(value["description"])
+
+
+def _default(value: Schema, required: bool) -> str:
+    if required:
+        return "required"
+    default = value["default"]
+    return "its defaults" if isinstance(default, Mapping) and default else f"`{reading.in_one_line(default)}`"
+
+
+def _bare(words: str) -> str:
+    return words.removesuffix(".")
+
+
+# -- types --------------------------------------------------------------------------------------------------------
+
+
+def _type(value: Schema) -> str:
+    """What may stand somewhere, in words."""
+    *others, last = _types(value)
+    if value.get("default") is not None and {"type": "null"} in value.get("anyOf", ()):
+        others, last = [*others, last], "`null`"
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _types(value: Schema) -> list[str]:
+    """The alternatives; `null` is none, where it is the default or means what another word does."""
+    if "title" in value:
+        return [value["title"]]
+    if "anyOf" in value:
+        # A module:object may stand in the place of some names: the section on modules says where.
+        alternatives = [one for one in value["anyOf"] if one != {"type": "null"} and not _is_own(one)]
+        if len(alternatives) > 1:
+            alternatives = [_spelled_out(one) for one in alternatives]
+        return [word for one in alternatives for word in _types(one)]
+    if "enum" in value:
+        kind = SECTION_OF_WORDS.get(tuple(value["enum"]))
+        return [_link(kind)] if kind else [f"`{word}`" for word in value["enum"]]
+    if "const" in value:
+        return [f"`{reading.in_one_line(value['const'])}`"]
+    if (found := _definition(value)) is not None:
+        return [_reference(found)]
+    if value["type"] == "array":
+        return [f"list of {_several(value['items'])}"]
+    if value["type"] == "object":
+        return [_mapping(value)]
+    return [{"boolean": "true or false", "string": "text"}.get(value["type"]) or _number(value)]
+
+
+def _is_own(value: Schema) -> bool:
+    return str(value.get("description", "")).endswith("as module:object")
+
+
+def _spelled_out(value: Schema) -> Schema:
+    """A part of an experiment that may stand where words may stand too, by its keys."""
+    part = DEFS.get(_definition(value) or "", {})
+    keys = ", ".join(f"{key}: ..." for key in part.get("properties", ()))
+    return {"title": f"`{{{keys}}}`"} if keys else value
+
+
+def _reference(name: str) -> str:
+    if name in SECTION:
+        return _link(SECTION[name])
+    if name == "ModelSpace":
+        return f"{_link('model')}, its sizes values or lists"
+    if name.startswith("domain"):
+        return _link("domain")
+    return "mapping" if name != "start" else _mapping(DEFS["start"])
+
+
+def _link(kind: str) -> str:
+    return f"[{kind}](#{_plural(kind)})"
+
+
+def _plural(word: str) -> str:
+    if link := re.fullmatch(r"\[\w+\]\((#(\w+))\)", word):
+        return f"[{link[2]}]({link[1]})"
+    return f"{word[:-1]}ies" if word.endswith("y") else f"{word}{'es' if word.endswith('s') else 's'}"
+
+
+def _several(value: Schema) -> str:
+    *others, last = _types(value)
+    return f"{', '.join(others)} or {last}" if others else last if ": " in last else _plural(last)
+
+
+def _mapping(value: Schema) -> str:
+    """`name: what stands there`, both in words."""
+    properties, rest = value.get("properties", {}), value.get("additionalProperties")
+    if set(NEEDED_HYPERPARAMETERS) <= set(properties):
+        one = _type(properties["lr"])
+        return f"{_link('hyperparameter')}: {one}" if one == _link("domain") else "hyperparameter: number"
+    if set(properties) == set(MENUS["method"]):
+        first = next(iter(properties.values()))
+        return f"method: {'{option: value}' if '$ref' in first else _type(first)}"
+    assert isinstance(rest, Mapping), f"a mapping of a kind that no row has yet: {value}"
+    if "propertyNames" in rest:  # paths and what they are set to, by names that an experiment gives them
+        return "name: {path: value}"
+    return f"{_link('module')}: {{{', '.join(DEFS[str(_definition(rest))]['properties'])}}}"
+
+
+def _number(value: Schema) -> str:
+    low, above = value.get("minimum"), value.get("exclusiveMinimum")
+    high, below = value.get("maximum"), value.get("exclusiveMaximum")
+    open_ended = max(high or 0, below or 0) > MOST_TOLD or high is below is None
+    if value["type"] == "integer":
+        if low in (None, 0, 1) and open_ended:
+            return {None: "whole number", 0: "whole number from 0 on", 1: "count"}[low]
+        return f"{low} to {high if high < 10_000 else f'{high:,}'}"
+    if (low, high) == (0, 1) or (above, below) == (0, 1):
+        return "share"
+    if open_ended:
+        return f"number above {above}"
+    upper = f"at most {high}" if high is not None else f"below {below}"
+    return f"above {above}, {upper}" if above is not None else f"{low} up to {upper}"
+
+
+# -- menus --------------------------------------------------------------------------------------------------------
+
+
+def _told(kind: str, entry: Any) -> Row:
+    """What is told of a name on a menu."""
+    what = _bare(summary(entry))
+    if kind == "figure":
+        return (f"{entry.TITLE}{'' if entry.TITLE.endswith('?') else '.'} {what}",)
+    return (what, "high" if entry.higher_is_better else "low") if kind == "score" else (what,)
+
+
+def _options(kind: str) -> Iterator[Row]:
+    """A row an option, of all entries of which it is told in the same words."""
+    named: dict[Row, list[str]] = {}
+    for name, entry in MENUS[kind].items():
+        options = DEFS[f"{name} options" if kind == "method" else entry.__name__]
+        for key in _keys(options):
+            if key[0] != "name":
+                named.setdefault(_row(key), []).append(name)
+    for row, names in named.items():
+        yield _patterns(names, list(MENUS[kind])), *row
+
+
+def _patterns(names: list[str], menu: list[str]) -> str:
+    """`names` in short: `*` for all of the menu, `modular_*` for all of three or more that begin so."""
+    if names == menu:
+        return "`*`"
+    short = []
+    for name in names:
+        pattern = f"{name.partition('_')[0]}_*"
+        alike = fnmatch.filter(menu, pattern)
+        short.append(pattern if len(alike) > 2 and set(alike) <= set(names) else name)
+    return ", ".join(f"`{one}`" for one in dict.fromkeys(short))
+
+
+def _hyperparameters() -> Iterator[Row]:
+    for name, value in DEFS["start"]["properties"].items():
+        domains: dict[str, list[str]] = {"required": ["*"]} if name in NEEDED_HYPERPARAMETERS else {}
+        for method, entry in MENUS["method"].items():
+            if name in entry.searches:
+                domains.setdefault(f"`{reading.in_one_line(entry.searches[name])}`", []).append(method)
+        for domain, methods in domains.items():
+            yield f"`{name}`", ", ".join(f"`{method}`" for method in methods), domain, _bare(value["description"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

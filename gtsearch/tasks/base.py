@@ -189,7 +189,7 @@ class EnumeratedTask(Task):
     """A task with finitely many examples.
 
     Attributes:
-        train_fraction: of all examples; the rest is halved into validation and test.
+        train_fraction: the share of all examples to train on; the rest is halved into validation and test.
     """
 
     train_fraction: float = Field(default=0.25, gt=0, lt=1)  # the paper's, for modular addition
