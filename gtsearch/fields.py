@@ -78,7 +78,7 @@ class Epochs(Part):
     """After this many epochs.
 
     Attributes:
-        epochs: so many.
+        epochs: after how many epochs the embedding is taken.
     """
 
     epochs: Count

@@ -39,8 +39,8 @@ def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
 def stablemax(outputs: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy without exponentials, which does not run out of float32.
 
-    It has s(z) / sum s in place of softmax: s(z) = z + 1 for z >= 0, else 1 / (1 - z). Grows linearly where exp would overflow what float32 resolves (Prieto et al. 2025, "Grokking at the edge of
-    numerical stability", equation 7).
+    It has s(z) / sum s in place of softmax: s(z) = z + 1 for z >= 0, else 1 / (1 - z). Grows linearly where exp would
+    overflow what float32 resolves (Prieto et al. 2025, "Grokking at the edge of numerical stability", equation 7).
     """
     # s = exp(log s), and log s is finite for every finite z where s itself is not: softmax of log s is s / sum s.
     # clamp lets the gradient through at 0, where sign(z) log1p|z| would lose it.

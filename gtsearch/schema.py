@@ -117,12 +117,12 @@ def summary(documented: Any) -> str:
 
 
 def attributes(cls: type) -> dict[str, str]:
-    """What the docstrings of a class and of its bases say under `Attributes`, by name; None is written `null`."""
+    """What the docstrings of a class and of its bases say under `Attributes`, by name; None is written as in YAML."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         _, _, listed = inspect.cleandoc(vars(base).get("__doc__") or "").partition("Attributes:\n")
         for names, words in re.findall(r"^ {4}([a-z][\w, ]*): (.*(?:\n {8}.*)*)", listed, re.MULTILINE):
-            what = re.sub(r"\bNone\b", "null", " ".join(words.split()))
+            what = re.sub(r"\bNone\b", "`null`", " ".join(words.split()))
             found |= dict.fromkeys((name.strip() for name in names.split(",")), what)
     return found
 

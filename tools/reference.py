@@ -19,7 +19,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -44,7 +44,7 @@ MENUS: Mapping[str, Mapping[str, Any]] = {
     **{kind: {name: catalog.load(kind, name) for name in menu} for kind, menu in catalog.MENUS.items()},
     "edit": EDITS,
 }
-SECTION = {**BASES, "GoalSpec": "goal"}
+SECTION = {**BASES, "ModelSpace": "model", "GoalSpec": "goal"}
 """Definitions that have a section of their own, and what is told there."""
 SECTION_OF_WORDS = {tuple(menu): kind for kind, menu in MENUS.items()} | {get_args(Design): "design"}
 """Lists of words that have one."""
@@ -83,23 +83,20 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _table(what: str, *which: str, apart: set[str]) -> list[Row]:
-    """A table, its head first."""
-    if what == "hyperparameters":
-        return [("hyperparameter", "of", "default", "meaning"), *_hyperparameters()]
-    if what == "names":
-        [kind] = which
-        scores = ("tried first",) if kind == "score" else ()
-        return [("name", "what", *scores), *((f"`{name}`", *_told(kind, entry)) for name, entry in MENUS[kind].items())]
-    if what == "options":
-        [kind] = which
-        return [("of", "option", "type", "default", "meaning"), *_options(kind)]
-    if what == "goal":
-        keys = _keys(DEFS["GoalSpec"]["anyOf"][0])
-    elif which:
-        keys = (key for key in _keys(SCHEMA) if key[0].partition(".")[0] in which and "." in key[0])
-    else:
-        keys = (key for key in _keys(SCHEMA) if key[0].partition(".")[0] not in apart or "." not in key[0])
-    return [("key", "type", "default", "meaning"), *map(_row, keys)]
+    """A table, its head first. `apart`: the parts of an experiment that have tables of their own."""
+    match what, *which:
+        case "keys", *parts:
+            return [("key", "type", "default", "meaning"), *map(_row, _keys_of(parts, apart))]
+        case ["goal"]:
+            return [("key", "type", "default", "meaning"), *map(_row, _keys(DEFS["GoalSpec"]["anyOf"][0]))]
+        case "names", kind:
+            head = ("name", "what", "tried first") if kind == "score" else ("name", "what")
+            return [head, *((f"`{name}`", *_told(kind, entry)) for name, entry in MENUS[kind].items())]
+        case "options", kind:
+            return [("of", "option", "type", "default", "meaning"), *_options(kind)]
+        case ["hyperparameters"]:
+            return [("hyperparameter", "of", "default", "meaning"), *_hyperparameters()]
+    raise ValueError(f"there is no table `{' '.join((what, *which))}`")
 
 
 # -- keys ---------------------------------------------------------------------------------------------------------
@@ -113,11 +110,19 @@ def _keys(part: Schema, before: str = "") -> Iterator[Key]:
             yield from _keys(inner, f"{before}{name}{'[]' if many else ''}.")
 
 
+def _keys_of(parts: Collection[str], apart: Collection[str]) -> Iterator[Key]:
+    """Those inside `parts`; or, without any, the parts themselves and what is inside of those that are not `apart`."""
+    for key in _keys(SCHEMA):
+        part, inside, _ = key[0].partition(".")
+        if (inside and part in parts) if parts else (not inside or part not in apart):
+            yield key
+
+
 def _parts(value: Schema) -> Iterator[tuple[Schema, bool]]:
     """The parts of an experiment that a value may be or hold, and whether in a list."""
     for one in (value, *value.get("anyOf", ()), value.get("additionalProperties"), value.get("items")):
         found = _definition(one) if isinstance(one, Mapping) else None
-        if found is not None and found not in SECTION and "properties" in DEFS[found] and found != "start":
+        if found is not None and found not in SECTION and "properties" in DEFS[found]:
             yield DEFS[found], one is value.get("items")
 
 
@@ -192,9 +197,7 @@ def _spelled_out(value: Schema) -> Schema:
 
 def _reference(name: str) -> str:
     if name in SECTION:
-        return _link(SECTION[name])
-    if name == "ModelSpace":
-        return f"{_link('model')}, its sizes values or lists"
+        return f"{_link(SECTION[name])}{', its sizes values or lists' if name == 'ModelSpace' else ''}"
     if name.startswith("domain"):
         return _link("domain")
     return "mapping" if name != "start" else _mapping(DEFS["start"])
@@ -235,11 +238,17 @@ def _number(value: Schema) -> str:
     high, below = value.get("maximum"), value.get("exclusiveMaximum")
     open_ended = max(high or 0, below or 0) > MOST_TOLD or high is below is None
     if value["type"] == "integer":
-        if low in (None, 0, 1) and open_ended:
-            return {None: "whole number", 0: "whole number from 0 on", 1: "count"}[low]
+        if low is None:
+            return "whole number"
+        if low == 1 and open_ended:
+            return "count"
+        if high is None or (low == 0 and open_ended):
+            return f"whole number from {low} on"
         return f"{low} to {high if high < 10_000 else f'{high:,}'}"
     if (low, high) == (0, 1) or (above, below) == (0, 1):
         return "share"
+    if open_ended and above is None:
+        return "number" if low is None else f"number from {low} on"
     if open_ended:
         return f"number above {above}"
     upper = f"at most {high}" if high is not None else f"below {below}"

@@ -58,9 +58,9 @@ class Rescale(Edit):
 
 
 class Truncate(Edit):
-    """Its leading singular directions alone.
+    """A's leading singular directions alone.
 
-    They are the best approximation of A of rank `rank`.
+    They make the best approximation of A of rank `rank`.
 
     Attributes:
         rank: how many directions are kept: fewer than the widest weak embedding has columns.
@@ -80,7 +80,7 @@ class Truncate(Edit):
 
 
 class Denoise(Edit):
-    """Its mean row and its strongest frequencies over the tokens; for tasks that go round their tokens in one cycle:
+    """A's mean row and its strongest frequencies over the tokens; for tasks that go round their tokens in one cycle:
     sums and differences modulo p, products and quotients modulo a prime p (in the order of the powers of a primitive
     root; token 0 keeps its row).
 

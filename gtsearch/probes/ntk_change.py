@@ -25,8 +25,8 @@ class NtkChange(Probe):
     parameters that are trained.
 
     Attributes:
-        examples: training examples of the kernel, spread evenly over the part (all of a smaller one). They take that
-            many times the model's memory.
+        examples: training examples of the kernel, spread evenly over the training part (all of a smaller one); it
+            takes that many times the model's memory.
     """
 
     examples: int = Field(default=64, ge=1, le=65536)

@@ -25,7 +25,7 @@ class Wandb(Tracker):
     Who may write to a project is wandb's own matter (`wandb login`, WANDB_API_KEY).
 
     Attributes:
-        project: of wandb; None: called like the gtsearch experiment.
+        project: wandb's project; None: called like the gtsearch experiment.
         entity: the user or team; None: wandb's default.
         mode: `offline` writes files and sends nothing.
     """
