@@ -462,8 +462,8 @@ class TradeoffSpec(Part):
             scratch that always gets there; 20 see most of what there is.
         target_seeds: targets from each embedding. One: each replicate has its own seed; several: the same for all
             replicates.
-        retune: so many configs of transfer are tried at each level, on seeds that nothing is claimed of; 0: that of the
-            search serves all.
+        retune: so many configs of transfer are tried at each level, on seeds that nothing is claimed of; `0`: that of
+            the search serves all.
         endpoints: the weak models of `endpoints`.
         doses: the shares of noise of `dose`, rising from 0, the embedding itself, to 1.
     """

@@ -51,7 +51,7 @@ def test_a_table_that_was_changed_is_told_and_mended_and_what_is_written_by_hand
         "`weak`": "mapping",
         "`about.shows`": "text",
         "`probes`": "list of [probes](#probes)",
-        "`modules`": "[module](#modules): {folder, sha256}",
+        "`modules`": "[module](#modules): `{folder, sha256}`",
         "`weak.goal`": "[goal](#goals)",
         "`weak.model`": "[model](#models), its sizes values or lists",
         "`weak.loss`": "[loss](#losses)",
@@ -62,12 +62,12 @@ def test_a_table_that_was_changed_is_told_and_mended_and_what_is_written_by_hand
         "`weak.handover`": "`goal`, `best` or `{epochs: ...}`",
         "`weak.judge.later_snapshot`": "true or false",
         "`target.methods`": "list of [methods](#methods)",
-        "`target.options`": "method: {option: value}",
+        "`target.options`": "method: `{option: value}`",
         "`target.start_from`": "method: list of hyperparameter: number",
         "`tradeoff.weak_accuracy`": "list of accuracies",
         "`tradeoff.refine`": "accuracy or `null`",
         "`tradeoff.doses`": "list of shares",
-        "`ablate.vary`": "name: {path: value}",
+        "`ablate.vary`": "name: `{path: value}`",
         "`resources.cpus_per_trial`": "number above 0",
         "`resources.gpus_per_trial`": "share, whole number from 0 on or `auto`",
         "`val_accuracy`": "accuracy, `above_chance` or `none`",
@@ -84,6 +84,11 @@ def test_a_table_that_was_changed_is_told_and_mended_and_what_is_written_by_hand
 )
 def test_a_type_is_told_in_words(row: str, kind: str) -> None:
     assert f"\n| {row} | {kind} |" in PAGE
+
+
+def test_no_cell_ends_in_what_the_site_would_take_for_attributes() -> None:
+    rows = [line for line in PAGE.splitlines() if line.startswith("|")]
+    assert not [row for row in rows if re.search(r"[{}]", re.sub(r"`[^`]*`", "", row))]
 
 
 def test_the_number_of_looks_is_told() -> None:

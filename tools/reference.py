@@ -226,11 +226,11 @@ def _mapping(value: Schema) -> str:
         return f"{_link('hyperparameter')}: {one}" if one == _link("domain") else "hyperparameter: number"
     if set(properties) == set(MENUS["method"]):
         first = next(iter(properties.values()))
-        return f"method: {'{option: value}' if '$ref' in first else _type(first)}"
+        return f"method: {'`{option: value}`' if '$ref' in first else _type(first)}"
     assert isinstance(rest, Mapping), f"a mapping of a kind that no row has yet: {value}"
     if "propertyNames" in rest:  # paths and what they are set to, by names that an experiment gives them
-        return "name: {path: value}"
-    return f"{_link('module')}: {{{', '.join(DEFS[str(_definition(rest))]['properties'])}}}"
+        return "name: `{path: value}`"
+    return f"{_link('module')}: `{{{', '.join(DEFS[str(_definition(rest))]['properties'])}}}`"
 
 
 def _number(value: Schema) -> str:
