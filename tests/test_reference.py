@@ -100,6 +100,12 @@ def test_a_key_that_is_not_described_is_refused(reference: ModuleType) -> None:
         reference._row(("weak.mood", {"type": "integer", "default": 3}, False))
 
 
+def test_prose_between_two_tables_is_never_taken_for_one(reference: ModuleType) -> None:
+    without_end = PAGE.replace("<!-- end -->", "", 1)
+    with pytest.raises(ValueError, match="has no `<!-- end -->`"):
+        reference.page(without_end)
+
+
 def test_every_table_that_is_made_is_asked_for_by_words_that_there_are(reference: ModuleType) -> None:
     with pytest.raises(ValueError, match="there is no table `key`"):
         reference.page("<!-- made: key -->\n<!-- end -->")

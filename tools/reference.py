@@ -48,6 +48,7 @@ SECTION = {**BASES, "ModelSpace": "model", "GoalSpec": "goal"}
 """Definitions that have a section of their own, and what is told there."""
 SECTION_OF_WORDS = {tuple(menu): kind for kind, menu in MENUS.items()} | {get_args(Design): "design"}
 """Lists of words that have one."""
+TABLE = re.compile(r"<!-- made: (.+?) -->\n(?:(?!<!-- made:).)*?<!-- end -->", re.DOTALL)
 MOST_TOLD = 1000
 """Greater bounds only keep a slip of the finger from filling the memory: no row tells them."""
 
@@ -67,7 +68,13 @@ def main(arguments: list[str]) -> int:
 
 
 def page(text: str) -> str:
-    """`text` with every table made anew."""
+    """`text` with every table made anew.
+
+    Raises:
+        ValueError: a table has no end, or what it should hold is not known.
+    """
+    if len(TABLE.findall(text)) < text.count("<!-- made:"):
+        raise ValueError("a table that is made has no `<!-- end -->` before the next one begins")
     apart = {part for parts in re.findall(r"<!-- made: keys (.+?) -->", text) for part in parts.split()}
 
     def anew(mark: re.Match[str]) -> str:
@@ -75,7 +82,7 @@ def page(text: str) -> str:
         lines = [_line(head), "|" + "---|" * len(head), *map(_line, rows)]
         return "\n".join([f"<!-- made: {mark[1]} -->", "", *lines, "", "<!-- end -->"])
 
-    return re.sub(r"<!-- made: (.+?) -->\n.*?<!-- end -->", anew, text, flags=re.DOTALL)
+    return TABLE.sub(anew, text)
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -154,9 +161,12 @@ def _bare(words: str) -> str:
 
 def _type(value: Schema) -> str:
     """What may stand somewhere, in words."""
-    *others, last = _types(value)
-    if value.get("default") is not None and {"type": "null"} in value.get("anyOf", ()):
-        others, last = [*others, last], "`null`"
+    may_be_null = value.get("default") is not None and {"type": "null"} in value.get("anyOf", ())
+    return _one_of([*_types(value), *(["`null`"] if may_be_null else [])])
+
+
+def _one_of(words: list[str]) -> str:
+    *others, last = words
     return f"{', '.join(others)} or {last}" if others else last
 
 
@@ -214,8 +224,8 @@ def _plural(word: str) -> str:
 
 
 def _several(value: Schema) -> str:
-    *others, last = _types(value)
-    return f"{', '.join(others)} or {last}" if others else last if ": " in last else _plural(last)
+    words = _types(value)
+    return _one_of(words) if len(words) > 1 or ": " in words[0] else _plural(words[0])
 
 
 def _mapping(value: Schema) -> str:
@@ -251,8 +261,9 @@ def _number(value: Schema) -> str:
         return "number" if low is None else f"number from {low} on"
     if open_ended:
         return f"number above {above}"
-    upper = f"at most {high}" if high is not None else f"below {below}"
-    return f"above {above}, {upper}" if above is not None else f"{low} up to {upper}"
+    if above is not None:
+        return f"above {above}, {f'below {below}' if high is None else f'at most {high}'}"
+    return f"{low} up to {f'below {below}' if high is None else high}"
 
 
 # -- menus --------------------------------------------------------------------------------------------------------
