@@ -8,7 +8,7 @@ FOLDERS := $(filter-out %__pycache__,$(patsubst %/,%,$(wildcard gtsearch gtsearc
 GROUND := pyproject.toml constraints.txt $(FOLDERS)
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --config-settings editable_mode=strict
 
-.PHONY: run test check slow generated faults bench docs clean
+.PHONY: run test check reference slow generated faults bench docs clean
 
 run: .venv/installed
 	$(BIN)/gtsearch run search_spaces/modadd.yaml
@@ -22,6 +22,11 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python tools/audit.py
+
+# What docstrings, defaults and menus go into: the schema for editors, the tables of docs/experiment-file.md.
+reference: .venv/installed
+	$(BIN)/gtsearch schema --out search_spaces/schema.json
+	$(BIN)/python tools/reference.py
 
 slow: .venv/installed-dev
 	$(BIN)/pytest -m slow --timeout 1800

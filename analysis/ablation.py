@@ -1,4 +1,4 @@
-"""What each variation of an experiment changes: how often a method reaches the goal, and after how many epochs.
+"""How often each method reaches the goal under each variation, and after how many epochs, seed by seed.
 
 Variations run on the experiment's own seeds, so `table` compares seed by seed: McNemar's test for how many get
 there, the median of the differences for how long it takes.

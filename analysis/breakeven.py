@@ -1,4 +1,4 @@
-"""The figure to cite: what a pipeline costs over what scratch costs, against the weak model's accuracy at hand-over.
+"""What a pipeline costs over what scratch costs, against the weak model's accuracy at hand-over: the figure to cite.
 
 A line a unit of cost: FLOPs, which decide, and the seconds of every device the run was priced on (`gtsearch price`). A
 panel a design, because accuracy, training time and norm move together along one training and not across designs.

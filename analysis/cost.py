@@ -1,4 +1,5 @@
-"""What everything cost: the target, the weak model under it, and the search before it, beside training from scratch."""
+"""What the target, the weak model under it, and the search before it cost, beside training from scratch; and when the
+search has paid for itself."""
 
 from __future__ import annotations
 

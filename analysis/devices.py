@@ -1,4 +1,5 @@
-"""What reaching the goal takes on each device: claimed seconds beside the seconds that were observed.
+"""What reaching the goal takes on each device: claimed seconds beside the seconds that were observed. Prices come from
+`gtsearch price RUN`, of the experiment as it stands.
 
 Claimed seconds are epochs to the goal times what an epoch takes on a device when nothing else runs beside it
 (`gtsearch price RUN`). Observed seconds are the run's own: of its workers side by side, and on a GPU a member's share

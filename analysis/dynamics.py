@@ -1,4 +1,4 @@
-"""How the target learns under each method: training and validation accuracy over epochs and over seconds."""
+"""Training and validation accuracy under each method, over epochs and over seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What probes read off the target while it trains: one small panel a number, over epochs."""
+"""The numbers of each probe on the target while it trains, over epochs: one small panel a number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the search saw: which hyperparameters mattered, how results go with each, where the best lies at an edge.
+"""Which hyperparameters mattered, how results go with each, where the best lies at an edge.
 
 One panel a stage, made of small ones: importance, then a slice through each hyperparameter.
 """

@@ -1,4 +1,4 @@
-"""What was measured under each variation: probe numbers, time gap and the rest, over the value that was varied.
+"""Probe numbers, time gap and the rest under each variation, over the value that was varied.
 
 Variations called `<name> <number>` (`n 100`, `n 200`: a list of values in the experiment) are one sweep over that
 number, with the experiment itself at its own value of it. All others stand below each other by name.

@@ -1,4 +1,4 @@
-"""The time gap of grokking under each method: epochs between fitting the training set and generalising.
+"""Epochs between fitting the training set and generalising, under each method: the time gap of grokking.
 
 First evaluation with 95 % validation accuracy less first evaluation with 95 % training accuracy (method.md,
 section 5). Undefined where either is never reached: such a member is censored, never a zero.

@@ -1,4 +1,4 @@
-"""Who was tuned how much, and what came of it: the best verified result against all that was spent, and the best of n.
+"""The best verified result of each method against all that was spent on it, and the best of n.
 
 The first panel is what happened, in the order in which runs came in; the second what n of the configs tried would have
 found on average.

@@ -48,7 +48,7 @@ that the threshold does not move with the length of a run."""
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Repeats = Annotated[int, Field(ge=1, le=10**4)]
 """How often something is tried: seeds, configs, candidates."""
-Accuracy = Annotated[float, Field(gt=0, lt=1)]
+Accuracy = Annotated[float, Field(gt=0, lt=1, title="accuracy")]
 Start = dict[str, float]
 
 
@@ -78,7 +78,7 @@ class Epochs(Part):
     """After this many epochs.
 
     Attributes:
-        epochs: how many.
+        epochs: after how many epochs the embedding is taken.
     """
 
     epochs: Count
@@ -278,8 +278,8 @@ class ModuleField(Part):
     """Where a module lies that an experiment names, and what it is.
 
     Attributes:
-        folder: where it is looked for first; None: where Python finds it.
-        sha256: of its source, in hex, so that a run stays tied to it.
+        folder: where the module lies; None: the folder of this file, the current folder, or installed packages.
+        sha256: of its source, in hex, of a package all Python files; what is another now is refused.
     """
 
     folder: str | None = None
@@ -308,8 +308,8 @@ class GoalSpec(Part):
     A goal that is only a word or a number is its `val_accuracy`.
 
     Attributes:
-        val_accuracy: a share. `above_chance`: the least that guessing would reach in any of LOOKS looks with a
-            probability below 1 in 1000. `none`: there is nothing to reach; a run that trains to its end has cleared.
+        val_accuracy: what must be reached. `above_chance`: the least that guessing would reach in any of 100
+            evaluations with a probability below 1 in 1000. `none`: nothing to reach; who trains to the end has cleared.
         hold: evaluations in a row that must stay there.
         evaluate_every: epochs between evaluations.
     """

@@ -29,15 +29,18 @@ def misfit(name: str, task: Task) -> str | None:
 
 
 def cross_entropy(outputs: Tensor, y: Tensor) -> Tensor:
-    """Mean of -log softmax(outputs)[y], over two outputs or more."""
+    """Of several outputs; the usual one.
+
+    Mean of -log softmax(outputs)[y], over two outputs or more.
+    """
     return functional.cross_entropy(outputs, y)
 
 
 def stablemax(outputs: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy with s(z) / sum s in place of softmax: s(z) = z + 1 for z >= 0, else 1 / (1 - z).
+    """Cross-entropy without exponentials, which does not run out of float32.
 
-    Grows linearly where exp would overflow what float32 resolves (Prieto et al. 2025, "Grokking at the edge of
-    numerical stability", equation 7).
+    It has s(z) / sum s in place of softmax: s(z) = z + 1 for z >= 0, else 1 / (1 - z). Grows linearly where exp would
+    overflow what float32 resolves (Prieto et al. 2025, "Grokking at the edge of numerical stability", equation 7).
     """
     # s = exp(log s), and log s is finite for every finite z where s itself is not: softmax of log s is s / sum s.
     # clamp lets the gradient through at 0, where sign(z) log1p|z| would lose it.
@@ -46,7 +49,10 @@ def stablemax(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def mse(outputs: Tensor, y: Tensor) -> Tensor:
-    """Mean squared distance from the one-hot label (Liu et al. 2023, Omnigrok), or from +-1 with one output."""
+    """Squared distance from the one-hot label or, with one output, from the sign; the usual one of images.
+
+    The mean of it, as in Omnigrok (Liu et al. 2023).
+    """
     if outputs.shape[-1] == 1:
         return functional.mse_loss(outputs.squeeze(-1), signs(y, outputs))
     classes = torch.arange(outputs.shape[-1], device=y.device)
@@ -54,12 +60,18 @@ def mse(outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def logistic(outputs: Tensor, y: Tensor) -> Tensor:
-    """Mean of log(1 + exp(-s f)), s the label as +-1; one output f."""
+    """log(1 + exp(-s f)), s the label as +-1, of one output f; the usual one of the parities.
+
+    The mean of it.
+    """
     return functional.softplus(-signs(y, outputs) * outputs.squeeze(-1)).mean()
 
 
 def exponential(outputs: Tensor, y: Tensor) -> Tensor:
-    """Mean of exp(-s f), s the label as +-1; one output f."""
+    """exp(-s f), s the label as +-1, of one output f; the usual one of XOR clusters.
+
+    The mean of it.
+    """
     return torch.exp(-signs(y, outputs) * outputs.squeeze(-1)).mean()
 
 

@@ -27,9 +27,19 @@ from gtsearch.methods.edits import EDITS
 from gtsearch.sources import OF_A_CHAIN
 from gtsearch.spec import NAME, VARIATION_NAME, VARIED, Spec
 
+BASES = {
+    "Task": "task",
+    "Sizes": "model",
+    "Probe": "probe",
+    "Part": "source",
+    "Edit": "edit",
+    "Tracker": "tracker",
+}
+"""What a field is declared as that holds an entry of a menu, and which menu."""
 _NUMBER: Schema = {"type": "number"}
-_ACCURACY: Schema = {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}]}
+_ACCURACY: Schema = {"anyOf": [{"title": "accuracy", "type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}]}
 _ACCURACY["anyOf"] += [{"enum": ["above_chance", "none"]}, {"type": "null"}]
+_MEASURE_OF_A_PROBE: Schema = {"title": "`probe:NAME`", "pattern": "^probe:", "type": "string"}
 _WHAT = {
     "lr": "learning rate",
     "weight_decay": "0 or more; how it acts is the optimizer's",
@@ -50,7 +60,7 @@ def schema() -> Schema:
     """The schema, with every name that is on a menu."""
     menus: dict[str, dict[str, type[BaseModel]]] = {
         kind: {name: load(kind, name) for name in MENUS[kind]}
-        for kind in ("task", "model", "method", "probe", "source")
+        for kind in ("task", "model", "method", "probe", "source", "tracker")
     }
     menus["edit"] = dict(EDITS)
     every: dict[type[BaseModel], None] = dict.fromkeys(cls for menu in menus.values() for cls in menu.values())
@@ -59,11 +69,12 @@ def schema() -> Schema:
     defs: dict[str, Schema] = made["$defs"]
     names = {cls: refs[cls, "validation"]["$ref"].rpartition("/")[2] for cls in every}
 
-    # What a field is declared as, where it holds one of a menu.
-    for base, kind in (("Task", "task"), ("Sizes", "model"), ("Probe", "probe"), ("Part", "source"), ("Edit", "edit")):
+    for base, kind in BASES.items():
         defs[base] = _menu(kind, {name: names[cls] for name, cls in menus[kind].items()}, menus[kind])
-    bare = {name: cls for name, cls in menus["probe"].items() if set(defs[names[cls]]["required"]) == {"name"}}
-    defs["Probe"] = {"anyOf": [_names(bare), defs["Probe"]]}
+    for base in ("Probe", "Tracker"):
+        needed = {name: set(defs[names[cls]].get("required", ())) for name, cls in menus[BASES[base]].items()}
+        bare = {name: cls for name, cls in menus[BASES[base]].items() if needed[name] <= {"name"}}
+        defs[base] = {"anyOf": [_names(bare), defs[base]]}
     for name, cls in menus["model"].items():
         defs[f"{name} space"] = _with_lists(defs[names[cls]])
     defs["ModelSpace"] = _menu("model", {name: f"{name} space" for name in menus["model"]}, menus["model"])
@@ -106,12 +117,12 @@ def summary(documented: Any) -> str:
 
 
 def attributes(cls: type) -> dict[str, str]:
-    """What the docstrings of a class and of its bases say under `Attributes`, by name; None is written `null`."""
+    """What the docstrings of a class and of its bases say under `Attributes`, by name; None is written as in YAML."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         _, _, listed = inspect.cleandoc(vars(base).get("__doc__") or "").partition("Attributes:\n")
         for names, words in re.findall(r"^ {4}([a-z][\w, ]*): (.*(?:\n {8}.*)*)", listed, re.MULTILINE):
-            what = re.sub(r"\bNone\b", "null", " ".join(words.split()))
+            what = re.sub(r"\bNone\b", "`null`", " ".join(words.split()))
             found |= dict.fromkeys((name.strip() for name in names.split(",")), what)
     return found
 
@@ -176,7 +187,7 @@ def _fill_in(defs: dict[str, Schema], methods: Mapping[str, Any]) -> None:
         (
             "About",
             "measure",
-            {"items": {"anyOf": [{"enum": list(MEASURES)}, {"pattern": "^probe:", "type": "string"}]}},
+            {"items": {"anyOf": [{"enum": list(MEASURES)}, _MEASURE_OF_A_PROBE]}},
         ),
         ("WeakSpec", "tune", _tune(NEEDED_HYPERPARAMETERS)),
         ("WeakSpec", "start_from", {"items": _config(NEEDED_HYPERPARAMETERS, ())}),

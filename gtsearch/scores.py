@@ -66,6 +66,9 @@ class Score:
     measured: Measure
     higher_is_better: bool
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__doc__", self.measured.__doc__)  # what this one is, not what scores are
+
     def __call__(self, given: Scored) -> float | None:
         """The number, or None where it is not defined or not finite."""
         value = self.measured(given)
@@ -86,20 +89,29 @@ def _score(*, higher_is_better: bool) -> Callable[[Measure], Score]:
 
 @_score(higher_is_better=True)
 def accuracy(given: Scored) -> float | None:
-    """Validation accuracy at hand-over, in [0, 1]."""
+    """Validation accuracy at hand-over.
+
+    In [0, 1].
+    """
     return given.val_accuracy
 
 
 @_score(higher_is_better=False)
 def gap(given: Scored) -> float | None:
-    """Training less validation accuracy at hand-over. Of an embedding with noise the first is not known."""
+    """Training less validation accuracy at hand-over; not defined of an embedding with noise.
+
+    Its training accuracy is not known.
+    """
     trained = given.curve[-1]["train_accuracy"] if given.curve and given.dose is None else None
     return None if trained is None else trained - given.val_accuracy
 
 
 @_score(higher_is_better=True)
 def slope(given: Scored) -> float | None:
-    """How fast validation accuracy rose at the end, per 100 epochs: least squares over the last evaluations."""
+    """How fast validation accuracy rose over the last five evaluations, per 100 epochs.
+
+    By least squares; None of fewer than three.
+    """
     seen = [(float(row["epoch"] or 0), float(row["val_accuracy"] or 0.0)) for row in given.curve[-_RECENT:]]
     if len(seen) < 3:
         return None
@@ -132,7 +144,10 @@ def row_norm_spread(given: Scored) -> float | None:
 
 @_score(higher_is_better=True)
 def effective_rank(given: Scored) -> float | None:
-    """exp of the entropy of the singular values (`gtsearch.embedding`)."""
+    """How many directions it uses.
+
+    exp of the entropy of the singular values (`gtsearch.embedding`).
+    """
     return artefact.effective_rank(given.E)
 
 
@@ -141,8 +156,11 @@ def effective_rank(given: Scored) -> float | None:
 
 @_score(higher_is_better=True)
 def fourier(given: Scored) -> float | None:
-    """Of the energy of the centred columns, the share at the three strongest frequencies over the tokens, in [0, 1].
-    The tokens stand in the order of the task's group (`gtsearch.cycles`); None where that is not one cycle."""
+    """Share of the energy of the centred columns at the three strongest frequencies over the tokens; for tasks of one
+    cycle, as for the edit `denoise`.
+
+    In [0, 1]. The tokens stand in the order of the task's group (`gtsearch.cycles`); None where that is not one cycle.
+    """
     order = cycle(given.task)
     if order is None:
         return None
@@ -152,9 +170,11 @@ def fourier(given: Scored) -> float | None:
 
 @_score(higher_is_better=True)
 def linear_probe(given: Scored) -> float | None:
-    """Validation accuracy, in [0, 1], of a linear discriminant that is given the rows of an example's tokens side by
-    side (of a vector: what the embedding makes of it), fitted to the training examples. None where an example has
-    several labels."""
+    """Validation accuracy of a linear discriminant on the rows of an example's tokens, side by side; not defined where
+    an example has several labels.
+
+    In [0, 1], fitted to the training examples. Of a vector it is given what the embedding makes of it.
+    """
     tokens = given.task.n_tokens
     if given.task.n_answers > 1:
         return None
@@ -164,9 +184,11 @@ def linear_probe(given: Scored) -> float | None:
 
 @_score(higher_is_better=True)
 def product_probe(given: Scored) -> float | None:
-    """The same, given the products of the columns of each two tokens beside the rows (of a vector: those of each two
-    columns): what is linear in them is what two waves add up to. Of wide embeddings the leading principal directions
-    alone. None for inputs of so many tokens that there are too many pairs."""
+    """As `linear_probe`, with the products of the columns of each two tokens beside the rows.
+
+    Of a vector they are those of each two columns. What is linear in them is what two waves add up to. Of wide
+    embeddings the leading principal directions alone. None for inputs of so many tokens that there are too many pairs.
+    """
     tokens = given.task.n_tokens
     pairs = torch.combinations(torch.arange(tokens)) if tokens > 1 else torch.zeros(1, 2, dtype=torch.int64)
     most = math.isqrt(_PRODUCTS // len(pairs))

@@ -34,14 +34,15 @@ OF_A_CHAIN = (*NEEDED_HYPERPARAMETERS, "embedding_scale")
 
 
 class CrossTask(Part):
-    """The weak models are trained on another task over the same inputs (method.md section 7, point 14: addition to
-    multiplication is reported to hurt).
+    """Weak models of another task over the same inputs.
 
     Inputs may be shared, and are the point of it; answers may not: what the weak models were trained on must not be
-    what the target is validated and tested by.
+    what the target is validated and tested by. From addition to multiplication it is reported to hurt (method.md
+    section 7, point 14).
 
     Attributes:
-        task: what the weak models are trained on; no split `seed`: splits are the run's own.
+        name: that on the menu.
+        task: what the weak models learn; no split `seed`: splits are the run's own.
     """
 
     name: Literal["cross_task"]
@@ -85,8 +86,8 @@ class Link(Part):
 
     Attributes:
         model: its one architecture.
-        goal: what it must reach and hold.
-        config: its hyperparameters, a number each.
+        goal: what it must reach before it hands on its embedding.
+        config: `lr`, `weight_decay`, `init_scale`, and `embedding_scale` if wanted.
         max_epochs: epochs it trains at most.
     """
 
@@ -109,10 +110,13 @@ class Link(Part):
 
 
 class Growth(Part):
-    """A chain weak -> middle -> target: each link is grown from the one before (method.md section 7, point 9).
+    """A chain of models between the weak one and the target; each starts by transfer from the one before.
+
+    The comparison of method.md section 7, point 9.
 
     Attributes:
-        chain: the models between, the first grown from the weak one.
+        name: that on the menu.
+        chain: the models between, at least one; the first starts from the weak one.
     """
 
     name: Literal["growth"]

@@ -117,10 +117,10 @@ class About(Part):
     """What an experiment shows, and what it stands for.
 
     Attributes:
-        shows: one sentence for `gtsearch spaces`.
-        paper: the figure or table of the paper it repeats, e.g. `Fig. 6a`; none for our own.
+        shows: one sentence.
+        paper: the figure or table of the paper it repeats, e.g. `Fig. 6a`.
         printed: what the paper prints for it.
-        measure: what of ours is set beside it (gtsearch.measures), e.g. `time_gap`, `probe:ntk_change`.
+        measure: what of a run `gtsearch reproduction` sets beside it, e.g. `time_gap`, `probe:ntk_change`.
     """
 
     shows: str
@@ -169,7 +169,7 @@ class Judge(Part):
     Attributes:
         by: `target`, or `none`, which believes the accuracy alone.
         configs: target configs that are tried on a candidate; each method gets as many more.
-        weak_seeds: weak seeds each is tried on, each with its own embedding; at most weak.gate.seeds.
+        weak_seeds: weak seeds each is tried on, each with its own embedding; at most `weak.gate.seeds`.
         at_least: on how many of them the target must reach its goal.
         candidates_per_architecture: configs of one architecture that are judged.
         later_snapshot: whether a candidate that fails is tried once more with an embedding from later in the same runs.
@@ -192,21 +192,24 @@ class WeakSpec(Part):
 
     Attributes:
         goal: the threshold that weak models must clear; `none`: all do.
-        cost: what the winner has least of: its parameters, what one clearing weak model costs with restarts, or that
-            and what the target then costs.
+        cost: what "cheapest" means: `params`, the size; `flops` or `seconds`, what one clearing model costs with
+            restarts; `total_flops` or `total_seconds`, that and what the target then costs, as the judge measures it
+            (needs `weak.judge.by: target`).
         model: the architectures to try: every combination of the lists.
         optimizer: what takes the steps.
         loss: what is trained on; None: the task's own.
-        search: how configs are proposed; `grid`: every combination of the lists in `tune`, whatever the budget says.
-        tune: what is searched: hyperparameter to domain.
+        search: how configs are proposed; `grid`: every combination of the lists in `tune`, whatever the budget of
+            configs says.
+        tune: what is searched.
         start_from: settings that are tried first, inside the domains (not by `grid`).
         budget: how much is tried.
         gate: who goes on to be judged.
-        handover: which embedding: as the goal is held (without a goal, at the end), at the best validation accuracy of
-            the whole run, or after so many epochs.
+        handover: which embedding: `goal`: as the goal is held (without a goal, at the end); `best`: at the best
+            validation accuracy of the whole run; or after so many epochs.
         judge: how the target judges those that pass the gate.
-        order_by: the score by which candidates of equal cost come before the judge, the best first: it changes when one
-            is tried, never whether. None: the one that clears soonest, then those that differ most.
+        order_by: in which order candidates of equal cost come before the judge, the best mean over their embeddings
+            first; it changes when one is tried, never whether. None: the one that clears soonest, then those that
+            differ most. Needs a judge.
     """
 
     goal: GoalSpec
@@ -316,15 +319,15 @@ class TargetSpec(Part):
         optimizer: what takes the steps.
         loss: what is trained on; None: the task's own.
         methods: what is compared; `scratch` must be there, and `transfer` where there are weak models.
-        options: of the methods, by name, e.g. `{transfer: {freeze_a: true}}`.
-        search: how configs are proposed, as in `weak.search`.
-        tune: what is searched, for every method alike: hyperparameter to domain.
+        options: options of methods, e.g. `{transfer: {freeze_a: true}}`.
+        embedding_from: where the embedding comes from, if not straight from a weak model of the same task.
+        cap_controls: whether controls that start from a weak model's embedding end at scratch's confirmed median, from
+            where on they cannot pay; else they get the whole budget.
+        search: how configs are proposed, as `weak.search`.
+        tune: what is searched, for every method alike.
         start_from: each method's published settings, tried first, inside the domains (not by `grid`).
         budget: how much is tried.
         gate: how a method's config is chosen.
-        embedding_from: where the embedding comes from, when not straight from a weak model of the same task.
-        cap_controls: whether controls that start from a weak model's embedding end at scratch's confirmed median, from
-            where on they cannot pay; else they get the whole budget.
     """
 
     goal: GoalSpec
@@ -418,7 +421,8 @@ class ReportSpec(Part):
     """Fresh seeds for what is claimed: `at_least` of `seeds` pipelines, each with at most `weak_tries` weak seeds.
 
     Attributes:
-        seeds: fresh pipelines: weak seeds until one clears, its embedding, a target seed.
+        seeds: fresh pipelines: weak seeds until one clears, its embedding, a target seed (without `weak`: a target
+            seed).
         at_least: how many must reach the target's goal for the claim to stand.
         weak_tries: weak seeds of one pipeline at most; every miss is charged.
     """
@@ -432,12 +436,11 @@ class ReportSpec(Part):
 
 
 class EndpointsSpec(Part):
-    """Weak models for the design `endpoints`: so many architectures of `weak.model`, spread from the cheapest to the
-    dearest, each at so many weight decays, spread over the domain of `weak.tune.weight_decay`.
+    """The weak models of the design `endpoints`.
 
     Attributes:
-        architectures: so many of `weak.model`.
-        weight_decays: each with so many.
+        architectures: so many of `weak.model`, from the cheapest to the dearest.
+        weight_decays: each with so many, spread over the domain of `weak.tune.weight_decay`.
     """
 
     architectures: Repeats = 6
@@ -447,24 +450,27 @@ class EndpointsSpec(Part):
 class TradeoffSpec(Part):
     """Weak accuracy against what the target then costs.
 
+    What studies of so many replicates see is measured by `benchmarks/coverage.py`.
+
     Attributes:
         designs: how weak accuracy is varied. `snapshots`: along the training of the chosen config; `endpoints`: over
             architectures and weight decays, each at the end of its training; `dose`: by noise that is mixed into the
             embedding a weak run ends with (at the highest level, or its last epoch), which keeps its history.
-        weak_accuracy: the levels of the snapshots, rising.
-        refine: further snapshots are tried around the jump until it is known within this; null: none.
-        seeds: replicates, each with its own split, weak seed, and runs from scratch to compare with. Fewer than 6 show
-            nothing of a scratch that always gets there; 20 see most of what there is (benchmarks/coverage.py).
-        target_seeds: target runs an embedding.
-        retune: how many configs of transfer are tried at each level, on a seed of their own; 0: the one that was chosen
-            in the search serves all levels.
-        endpoints: the weak models of the design `endpoints`.
-        doses: shares of noise in the embedding; 0 is the embedding itself.
+        weak_accuracy: the levels of `snapshots`, rising: at the first crossing of each an embedding is taken.
+        refine: further levels are tried around the jump until it is known within this; None: none.
+        seeds: replicates, each with its own split, weak seed and targets from scratch. Fewer than 6 show nothing of a
+            scratch that always gets there; 20 see most of what there is.
+        target_seeds: targets from each embedding. One: each replicate has its own seed; several: the same for all
+            replicates.
+        retune: so many configs of transfer are tried at each level, on seeds that nothing is claimed of; `0`: that of
+            the search serves all.
+        endpoints: the weak models of `endpoints`.
+        doses: the shares of noise of `dose`, rising from 0, the embedding itself, to 1.
     """
 
     designs: list[Design] = Field(default=["snapshots"])
     weak_accuracy: list[Accuracy]
-    refine: Annotated[float, Field(gt=0, lt=1)] | None = 0.05
+    refine: Accuracy | None = 0.05
     seeds: Repeats = 10
     target_seeds: Repeats = 1
     retune: Annotated[int, Field(ge=0, le=10**4)] = 0
@@ -516,7 +522,8 @@ class ResourcesSpec(Part):
         workers: members that train at once; `auto`: one a core, or one a GPU.
         cpus_per_trial: cores a worker is given.
         gpus_per_trial: GPUs a worker is given; `auto`: one, shared, where there is one.
-        hang_seconds: a worker that reports nothing for so long, beside what an epoch may take, is ended.
+        hang_seconds: a worker that reports nothing for so long, beside what an epoch may take, is ended; its members
+            run once more, each alone, then count as failed.
     """
 
     workers: Workers = "auto"
@@ -530,8 +537,9 @@ class AblateSpec(Part):
 
     Attributes:
         design: `one_at_a_time` changes one entry of `vary` at a time; `crossed` runs every combination of them.
-        vary: name -> {YAML path: value}. Where a value is a list, each of its values is a variation of its own; lists
-            of one name go in step.
+        vary: the named changes: paths such as `target.model.width` inside `task`, `weak`, `target`, `report` or
+            `tradeoff`. Where a value is a list, each of its entries is a variation of its own; lists of one name go in
+            step.
     """
 
     design: Literal["one_at_a_time", "crossed"] = "one_at_a_time"
@@ -606,16 +614,16 @@ class Spec(Part):
         name: names the run folder: letters, digits, `.`, `_`, `-`.
         about: what the experiment shows, for `gtsearch spaces` and `gtsearch reproduction`.
         seed: of the search and of all seeds derived from it.
-        task: what is learnt: its name and its parameters.
-        weak: the weak stage; None: methods are compared alone.
+        task: what is learnt; `name` and its parameters.
+        weak: the weak stage; leave it out to compare methods alone.
         target: the target and the methods to compare.
         report: fresh seeds for what is claimed.
         tradeoff: weak accuracy against the target's cost; needs `weak`.
-        probes: what is measured of report members while they train: a name, or a mapping with options.
+        probes: what is measured of report members while they train; a name, or a mapping with options.
         ablate: variations of the experiment, beside it.
         resources: what the run may use.
-        trackers: who is told of every training run: a name, or a mapping with options.
-        modules: filled in: the modules of one's own that are named, so that a run stays tied to them.
+        trackers: who is told of every training run; a name, or a mapping with options.
+        modules: filled in: the modules of your own that are named, so that a run stays tied to them.
     """
 
     name: str

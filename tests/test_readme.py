@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 
 from gtsearch import catalog, cli, domains, reading
 from gtsearch.fields import NEEDED_HYPERPARAMETERS, GoalSpec, ModelSpace, Part, hyperparameters_of_methods
-from gtsearch.spec import Spec, load_spec, parse_spec
+from gtsearch.methods.edits import EDITS
+from gtsearch.spec import Design, Spec, load_spec, parse_spec
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
@@ -24,6 +25,7 @@ PAGES = {
 }
 README, KEYS, CONTRIBUTING = (PAGES[name] for name in ("README.md", "docs/experiment-file.md", "CONTRIBUTING.md"))
 ITS_DEFAULTS, REQUIRED = "its defaults", "required"
+MENUS = {**catalog.MENUS, "edit": EDITS}
 # What a key's table calls a value; the parts whose own tables stand elsewhere.
 APART = (GoalSpec, ModelSpace)
 
@@ -112,8 +114,8 @@ def options_of(kind: str) -> dict[tuple[str, str], Any]:
     """(name, option) -> default of every entry of a menu."""
     return {
         (name, key): value
-        for name in catalog.MENUS[kind]
-        for key, value in keys_of(catalog.load(kind, name)).items()
+        for name in MENUS[kind]
+        for key, value in keys_of(EDITS[name] if kind == "edit" else catalog.load(kind, name)).items()
         if key != "name"
     }
 
@@ -161,19 +163,24 @@ def test_the_reference_has_every_key_with_its_default_and_no_other() -> None:
     assert rest == keys_of(Spec)
 
 
-@pytest.mark.parametrize("kind", list(catalog.MENUS))
+def section_of(kind: str) -> str:
+    """What the reference tells of a menu."""
+    found = section(KEYS, {"loss": "Losses"}.get(kind, f"{kind.capitalize()}s"))
+    return found.replace(section(KEYS, "Edits"), "") if kind == "method" else found
+
+
+@pytest.mark.parametrize("kind", list(MENUS))
 def test_the_reference_has_every_name_of_every_menu_and_no_other(kind: str) -> None:
-    title = {"loss": "Losses"}.get(kind, f"{kind.capitalize()}s")
-    rows = tables(section(KEYS, title), "name")
-    assert [code(row["name"])[0] for row in rows] == list(catalog.MENUS[kind])
+    rows = tables(section_of(kind), "name")
+    assert [code(row["name"])[0] for row in rows] == list(MENUS[kind])
     assert all(row["what"] for row in rows)
 
 
-@pytest.mark.parametrize("kind", ["task", "model", "method", "source", "probe", "tracker"])
+@pytest.mark.parametrize("kind", ["task", "model", "method", "edit", "source", "probe", "tracker"])
 def test_the_reference_has_every_option_with_its_default_and_no_other(kind: str) -> None:
     shown = {
         (name, code(row["option"])[0]): default(row["default"])
-        for row in tables(section(KEYS, f"{kind.capitalize()}s"), "of")
+        for row in tables(section_of(kind), "of")
         for pattern in code(row["of"])
         for name in _matched(kind, pattern)
     }
@@ -181,7 +188,7 @@ def test_the_reference_has_every_option_with_its_default_and_no_other(kind: str)
 
 
 def _matched(kind: str, pattern: str) -> list[str]:
-    names = fnmatch.filter(catalog.MENUS[kind], pattern)
+    names = fnmatch.filter(MENUS[kind], pattern)
     assert names, f"no {kind} is called {pattern}"
     return names
 
@@ -195,6 +202,10 @@ def test_the_reference_has_every_hyperparameter_with_its_default_and_whose_it_is
             continue
         searched = {method: catalog.load("method", method).searches.get(name) for method in catalog.METHODS}
         assert {m: default(row["default"]) for m in code(row["of"])} == {m: d for m, d in searched.items() if d}
+
+
+def test_the_reference_has_every_design() -> None:
+    assert [code(row["design"])[0] for row in tables(section(KEYS, "Designs"), "design")] == list(get_args(Design))
 
 
 def test_the_reference_has_every_domain() -> None:

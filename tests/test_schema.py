@@ -209,6 +209,19 @@ def test_tasks_and_models_of_one_s_own_are_taken_with_options_that_nobody_here_k
     assert not VALIDATOR.is_valid(with_value(path, {"name": "mypackage.data", "anything": [1]}))
 
 
+@pytest.mark.parametrize(
+    ("trackers", "are_fine"),
+    [
+        (["tensorboard", {"name": "mlflow", "experiment": "mine"}], True),
+        (["tensorbord"], False),
+        ([{"name": "mlflow", "entity": "me"}], False),
+    ],
+)
+def test_both_take_and_refuse_the_same_trackers(trackers: list[Any], are_fine: bool) -> None:
+    content = with_value("trackers", trackers)
+    assert parses(content) == VALIDATOR.is_valid(content) == are_fine
+
+
 def test_a_method_of_one_s_own_brings_options_and_hyperparameters() -> None:
     content = with_value("target.methods", ["scratch", "transfer", "mine.methods:Slow"])
     content["target"]["options"] = {"mine.methods:Slow": {"speed": 1}}
@@ -249,3 +262,12 @@ def test_every_name_on_a_menu_is_described() -> None:
     name = SCHEMA["$defs"]["Task"]["properties"]["name"]["anyOf"][0]
     assert name["enum"] == list(catalog.TASKS) and all(name["enumDescriptions"])
     assert len(name["enum"]) == len(name["enumDescriptions"])
+    scores = SCHEMA["$defs"]["WeakSpec"]["properties"]["order_by"]["anyOf"][0]
+    assert scores["enum"] == list(catalog.SCORES) and len(set(scores["enumDescriptions"])) == len(catalog.SCORES)
+
+
+def test_every_key_of_every_part_and_entry_of_a_menu_is_described() -> None:
+    for name, definition in {"the experiment": SCHEMA, **SCHEMA["$defs"]}.items():
+        for part in (definition, *definition.get("anyOf", ())):
+            for key, value in part.get("properties", {}).items():
+                assert value.get("description"), f"`{key}` of {name} has no line under `Attributes:`"

@@ -22,7 +22,11 @@ from gtsearch.tasks.base import Task
 
 
 class Edit(BaseModel, ABC):
-    """A change of A. Its options are its fields, as they stand beside its name in the YAML."""
+    """A change of A. Its options are its fields, as they stand beside its name in the YAML.
+
+    Attributes:
+        name: that in EDITS.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -38,10 +42,12 @@ class Edit(BaseModel, ABC):
 
 
 class Rescale(Edit):
-    """A times what gives it the Frobenius norm `norm`; `embedding_scale` comes on top. A of zeros stays so.
+    """A times what gives it this Frobenius norm.
+
+    A of zeros stays so.
 
     Attributes:
-        norm: the Frobenius norm of A.
+        norm: the Frobenius norm of A, before `embedding_scale`.
     """
 
     norm: float = Field(gt=0, le=1e6)
@@ -52,10 +58,12 @@ class Rescale(Edit):
 
 
 class Truncate(Edit):
-    """The best approximation of A of rank `rank`: its leading singular directions alone.
+    """A's leading singular directions alone.
+
+    They make the best approximation of A of rank `rank`.
 
     Attributes:
-        rank: how many directions are kept.
+        rank: how many directions are kept: fewer than the widest weak embedding has columns.
     """
 
     rank: int = Field(ge=1, le=65536)
@@ -72,8 +80,11 @@ class Truncate(Edit):
 
 
 class Denoise(Edit):
-    """A's mean row and its `frequencies` strongest frequencies over the tokens, in the order of the task's group
-    (`gtsearch.cycles`); a token outside of the cycle, as 0 is of products, keeps its row.
+    """A's mean row and its strongest frequencies over the tokens; for tasks that go round their tokens in one cycle:
+    sums and differences modulo p, products and quotients modulo a prime p (in the order of the powers of a primitive
+    root; token 0 keeps its row).
+
+    `gtsearch.cycles` has the order.
 
     Attributes:
         frequencies: how many are kept.

@@ -23,7 +23,7 @@ class FixedEmbedding(Method, ABC):
     """E is given, and not trained. A subclass says how wide it is and what its rows are.
 
     Attributes:
-        trained: whether E is trained after all, from this start.
+        trained: trains E after all, from this start.
         over_vectors: whether E may be the first layer over vectors; else its rows are said of tokens.
     """
 

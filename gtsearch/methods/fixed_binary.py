@@ -15,7 +15,10 @@ from gtsearch.tasks.base import Task
 
 
 class Binary(FixedEmbedding):
-    """E [d_vocab, ceil(log2 d_vocab)], the lowest bit first."""
+    """E given and held: the bits of the token's number.
+
+    E [d_vocab, ceil(log2 d_vocab)], the lowest bit first.
+    """
 
     def columns(self, task: Task) -> int:
         return max(1, (task.d_vocab - 1).bit_length())

@@ -27,12 +27,13 @@ from gtsearch.tasks.base import Task
 
 
 class File(FixedEmbedding):
-    """E as it stands in the file, its rows scaled to length 1.
+    """E given and held: read from a file.
+
+    Its rows are scaled to length 1. `sha256` is filled in where the file can be read; `problems` tells where it cannot.
 
     Attributes:
-        path: a .safetensors file that gtsearch wrote, or an .npy file [d_vocab, columns].
-        sha256: of the file, in hex, so that a run stays tied to its content; None: filled in, where the file can be
-            read (`problems` tells where it cannot).
+        path: of a .safetensors file that gtsearch wrote for another task, or of an .npy file [d_vocab, columns].
+        sha256: of the file, in hex; filled in, so that a run stays tied to its content.
     """
 
     over_vectors: ClassVar[bool] = True

@@ -20,7 +20,9 @@ from gtsearch.tasks.base import Task
 
 
 class Fourier(FixedEmbedding):
-    """E [d_vocab, 2 k]: cos and sin of 2 pi f t / d_vocab for token t and each of the k frequencies f.
+    """E given and held: points on circles.
+
+    E [d_vocab, 2 k]: cos and sin of 2 pi f t / d_vocab for token t and each of the k frequencies f.
 
     Attributes:
         frequencies: whole turns over the vocabulary; above d_vocab / 2 one would be another's mirror image.

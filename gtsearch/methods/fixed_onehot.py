@@ -11,7 +11,10 @@ from gtsearch.tasks.base import Task
 
 
 class OneHot(FixedEmbedding):
-    """E is the identity [d_vocab, d_vocab]."""
+    """E given and held: the identity.
+
+    [d_vocab, d_vocab].
+    """
 
     def columns(self, task: Task) -> int:
         return task.d_vocab

@@ -18,10 +18,12 @@ from gtsearch.tasks.base import Task
 
 
 class Random(FixedEmbedding):
-    """E [d_vocab, width] with rows spread evenly over the sphere: normal, then scaled to length 1; a seed each.
+    """E given and held: random directions.
+
+    E [d_vocab, width] with rows spread evenly over the sphere: normal, then scaled to length 1; a seed each.
 
     Attributes:
-        width: how many columns E has.
+        width: columns of E.
     """
 
     over_vectors: ClassVar[bool] = True

@@ -14,8 +14,11 @@ from gtsearch.methods.base import Hooks, Method, Searches, Slot
 
 
 class GrokfastEma(Method):
-    """Starts as `scratch`. Two pairs of alpha and lambda are published as defaults, (.98, 2) and (.99, 5), so neither
-    is one here: both values of each are searched."""
+    """Slow gradients amplified, by a moving average (GrokFast).
+
+    Starts as `scratch`. Two pairs of alpha and lambda are published as defaults, (.98, 2) and (.99, 5), so neither is
+    one here: both values of each are searched.
+    """
 
     searches: ClassVar[Searches] = {"grokfast_alpha": [0.98, 0.99], "grokfast_lambda": [2.0, 5.0]}
 

@@ -16,12 +16,13 @@ from gtsearch.methods.base import Hooks, Method, Searches, Slot
 
 
 class GrokfastMa(Method):
-    """Starts as `scratch`. Keeps `window` gradients of every member, so it takes that many times a model's memory.
+    """Slow gradients amplified, by the mean over a window (GrokFast).
+
+    Starts as `scratch`. By default gradients are left alone until the window is full, as the authors do.
 
     Attributes:
-        window: how many gradients the mean is of.
-        warmup: whether gradients are left alone until the window is full, as the authors do; else the mean is of
-            those there are.
+        window: gradients the mean is of; they take that many times a model's memory.
+        warmup: leaves gradients alone until the window is full; else the mean is of those there are.
     """
 
     searches: ClassVar[Searches] = {"grokfast_lambda": [2.0, 5.0]}

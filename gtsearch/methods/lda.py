@@ -20,7 +20,9 @@ USUAL_WIDTH = 8
 
 
 class Lda(Directions):
-    """A [d_vocab, width].
+    """A the leading discriminant directions of the training inputs.
+
+    A [d_vocab, width].
 
     Attributes:
         width: how many directions, at most one less than there are labels; None: 8, or as many as there are.

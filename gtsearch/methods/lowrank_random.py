@@ -15,11 +15,14 @@ from gtsearch.methods.base import FactorisedStart
 
 
 class LowrankRandom(FactorisedStart):
-    """A = U diag(s) V^T with random orthonormal U, V and s the singular values of E_W.
+    """A random, by default of the weak embedding's singular values.
+
+    A = U diag(s) V^T with random orthonormal U, V and s the singular values of E_W. With `spectrum: default` only the
+    shape is taken of E_W, as in Fig. 15a.
 
     Attributes:
-        spectrum: `weak`: that; `default`: A is drawn as PyTorch starts an embedding, N(0, 1), and of E_W only the
-            shape is taken (Fig. 15a).
+        spectrum: the singular values of A: `weak`: the weak embedding's; `default`: those of a table as PyTorch draws
+            it, N(0, 1).
     """
 
     spectrum: Literal["weak", "default"] = "weak"

@@ -14,7 +14,9 @@ from gtsearch.tasks.base import Task
 
 
 class Pca(Directions):
-    """A [d_vocab, width].
+    """A the leading principal directions of the training inputs.
+
+    A [d_vocab, width].
 
     Attributes:
         width: how many directions.

@@ -6,4 +6,4 @@ from gtsearch.methods.base import Method
 
 
 class Scratch(Method):
-    """Nothing is changed."""
+    """Nothing is changed; the reference."""

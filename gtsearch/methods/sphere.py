@@ -16,7 +16,9 @@ from gtsearch.methods.base import Hooks, Method, Slot
 
 
 class Sphere(Method):
-    """Starts as `scratch`; after every step parameters are scaled back to the length they began with.
+    """The weight norm held while it trains (Omnigrok).
+
+    Starts as `scratch`; after every step parameters are scaled back to the length they began with.
 
     Attributes:
         norm: `all`: the length of all parameters together; `each`: that of every parameter (one that begins as zeros

@@ -22,16 +22,18 @@ from gtsearch.tasks.base import Task
 
 
 class Transfer(FactorisedStart):
-    """A is the weak model's embedding.
+    """GrokTransfer: E = A B with A the weak model's embedding.
+
+    `b_start: signs` is how Theorem 3.2 starts a neuron, at Unif{+-v_init}^3 (Fig. 9: .4).
 
     Attributes:
-        merge_at: the epoch at which A B becomes one table that is trained on; None: never.
-        freeze_a: whether A is held where it is, against gradient and weight decay, while B is trained.
-        layers: names of further parameters, as in `module.named_parameters()`, that start as the weak model's. Where
-            the target's is larger the weak one fills its leading block (first rows, first columns), and the rest
-            stays as drawn.
-        b_start: how B is drawn: `uniform`, as PyTorch starts a linear layer, times `init_scale`; `signs`: every entry
-            is +-init_scale with equal probability, as Theorem 3.2 starts a neuron at Unif{+-v_init}^3 (Fig. 9: .4).
+        merge_at: the epoch at which A B becomes one table that is trained on, before `target.budget.max_epochs`; None:
+            never.
+        freeze_a: whether A is held, against gradient and weight decay, while B is trained.
+        layers: names of further parameters that start as the weak model's, e.g. `layers.0.weight`. Where the target's
+            is larger the weak one fills its leading block (first rows, first columns), and the rest stays as drawn.
+        b_start: how B is drawn: `uniform`: as PyTorch starts a linear layer, times `init_scale`; `signs`: every entry
+            +-`init_scale`.
         edit: what is done to A before it is handed over; None: nothing.
     """
 

@@ -9,7 +9,7 @@ from gtsearch.methods.base import FactorisedStart
 
 
 class TransferShuffled(FactorisedStart):
-    """A is the weak model's embedding with its rows in a random order."""
+    """A the weak model's embedding with its rows in random order."""
 
     def factor(self, embedding: Tensor, generator: torch.Generator) -> Tensor:
         return embedding[torch.randperm(len(embedding), generator=generator)]

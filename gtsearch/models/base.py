@@ -158,6 +158,8 @@ class Sizes(BaseModel):
     """Base of all model families: the sizes that make an architecture. A subclass adds them as fields.
 
     Attributes:
+        name: that on the menu.
+        d_embed: width of the embedding.
         answers_everywhere: whether its models can answer at every position of an example (`Task.n_answers`).
     """
 

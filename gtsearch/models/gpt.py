@@ -21,10 +21,14 @@ from gtsearch.tasks.base import Task
 
 
 class GptSizes(Sizes):
-    """`layers` blocks over a residual stream of width `d_embed`.
+    """Causal blocks with norms before attention and GELU layer, learned positions; answers at every position where the
+    task asks for it; reads tokens.
+
+    `layers` blocks over a residual stream of width `d_embed`.
 
     Attributes:
-        heads: attention heads of a block; d_embed is a multiple of it.
+        layers: blocks.
+        heads: attention heads of a block; `d_embed` is a multiple.
         d_mlp: width of a block's GELU layer; None: 4 d_embed.
     """
 

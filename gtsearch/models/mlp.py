@@ -27,14 +27,15 @@ LIVE_SHARE = 0.9  # below it, leaving out what is silent pays for picking the re
 
 
 class MlpSizes(Sizes):
-    """Over tokens, depth 2: d -> width -> classes; depth 3: d -> width -> width -> classes; and so on.
+    """The paper's fully connected network: ReLU, no bias.
+
+    Over tokens, depth 2: d -> width -> classes; depth 3: d -> width -> width -> classes; and so on (method.md section
+    3). Over vectors the embedding is the first of the matrices: depth 2 is d_vocab -> d_embed -> outputs and has no
+    `width`, depth 3 is d_vocab -> d_embed -> width -> outputs.
 
     Attributes:
-        depth: how many weight matrices (method.md section 3): over tokens those after the embedding; over vectors the
-            embedding is the first of them, so that depth 2 is d_vocab -> d_embed -> outputs and has no `width`, depth 3
-            is d_vocab -> d_embed -> width -> outputs.
-        d_embed: width of the embedding.
-        width: width of the hidden layers.
+        depth: weight matrices: over tokens those after the embedding, over vectors with it.
+        width: of the hidden layers; left out only at depth 2 over vectors.
     """
 
     depth: int = Field(default=2, ge=2, le=16)

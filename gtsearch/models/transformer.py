@@ -21,11 +21,12 @@ from gtsearch.tasks.base import Task
 
 
 class TransformerSizes(Sizes):
-    """`layers` blocks over a residual stream of width `d_embed`.
+    """Decoder-only, learned positions, no layer norm; reads tokens.
+
+    `layers` blocks over a residual stream of width `d_embed`.
 
     Attributes:
-        layers: how many blocks.
-        d_embed: width of the residual stream.
+        layers: blocks.
         heads: attention heads of a block.
         d_head: width of a head's queries, keys and values; None: d_embed / heads.
         d_mlp: width of a block's ReLU layer; None: 4 d_embed.

@@ -18,15 +18,17 @@ from gtsearch.tasks.base import Task
 
 
 class XorNetSizes(Sizes):
-    """`d_embed` neurons, and how they start.
+    """One hidden layer and one output, for tasks of two classes over vectors.
+
+    Figure 4b of the paper prints the variances .01 and 1e-4: hidden_std 0.1, output_std 0.01. With `output: signs`, as
+    in Theorem 3.2, each a_j is +-1/sqrt(d_embed), and `init_scale` does not act on it.
 
     Attributes:
-        d_embed: how many neurons.
-        hidden_std: the hidden weights start as N(0, hidden_std^2); None: PyTorch's default, U(+-1/sqrt(d_vocab)).
-        output_std: the same of the output weights; None: U(+-1/sqrt(d_embed)). Figure 4b of the paper prints the
-            variances .01 and 1e-4: hidden_std 0.1, output_std 0.01.
-        output: `trained`; or `signs`, as in Theorem 3.2: each a_j is +-1/sqrt(d_embed), held fixed, and not scaled
-            by `init_scale`.
+        d_embed: neurons, which is the width of the embedding.
+        hidden_std: standard deviation with which the hidden weights start; None: PyTorch's default,
+            U(+-1/sqrt(d_vocab)).
+        output_std: the same of the output weights; None: U(+-1/sqrt(d_embed)).
+        output: `signs`: output weights of one size and random sign, held fixed.
     """
 
     d_embed: int = Field(ge=1, le=65536)

@@ -12,7 +12,10 @@ from gtsearch.optimizers.base import Optimizer
 
 
 class Adam(Optimizer):
-    """As `torch.optim.Adam` with its default betas and eps."""
+    """Weight decay as L2 in the gradient.
+
+    As `torch.optim.Adam` with its default betas and eps.
+    """
 
     beta1, beta2, eps = 0.9, 0.999, 1e-8
 

@@ -12,7 +12,10 @@ from gtsearch.optimizers.adam import Adam
 
 
 class AdamW(Adam):
-    """As `torch.optim.AdamW` with its default betas and eps."""
+    """Decoupled weight decay.
+
+    As `torch.optim.AdamW` with its default betas and eps.
+    """
 
     def __init__(self, flat: Tensor, lr: Tensor, weight_decay: Tensor, shapes: Mapping[str, torch.Size]) -> None:
         super().__init__(flat, lr, weight_decay, shapes)

@@ -48,10 +48,10 @@ class Borrowed(Optimizer):
 
 
 class Muon(Borrowed):
-    """Muon (Jordan et al. 2024) on the matrices of hidden layers, AdamW on the rest, as its authors say: embeddings,
-    positions, vectors and the read-out.
+    """Orthogonal updates on hidden matrices, AdamW on the rest.
 
-    Both parts share the one learning rate that is searched. For that the orthogonal update is scaled to the size of
+    Muon (Jordan et al. 2024), as its authors say: the rest are embeddings, positions, vectors and the read-out. Both
+    parts share the one learning rate that is searched. For that the orthogonal update is scaled to the size of
     one of AdamW's, .2 sqrt(the longer side) (Liu et al. 2025, "Muon is scalable for LLM training"). All else is the
     package's default: momentum .95 with Nesterov's step, five iterations, AdamW's betas .9 and .95.
     """
@@ -77,8 +77,11 @@ def hidden_matrices(shapes: Mapping[str, torch.Size]) -> frozenset[str]:
 
 
 class OrthoGrad(Borrowed):
-    """AdamW on gradients made orthogonal to the parameter they belong to, their length kept (Prieto et al. 2025,
-    "Grokking at the edge of numerical stability")."""
+    """AdamW on gradients made orthogonal to the weights.
+
+    Each to the parameter it belongs to, its length kept (Prieto et al. 2025, "Grokking at the edge of numerical
+    stability").
+    """
 
     def make(self, parameters: Mapping[str, nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
         from pytorch_optimizer import OrthoGrad as PackagesOrthoGrad

@@ -15,7 +15,10 @@ from gtsearch.optimizers.base import Optimizer
 
 
 class Gd(Optimizer):
-    """theta <- theta (1 - lr weight_decay) - lr gradient: as `torch.optim.SGD` without momentum."""
+    """Full-batch gradient descent, parameters shrunk by lr times weight decay a step.
+
+    theta <- theta (1 - lr weight_decay) - lr gradient: as `torch.optim.SGD` without momentum.
+    """
 
     def __init__(self, flat: Tensor, lr: Tensor, weight_decay: Tensor, shapes: Mapping[str, torch.Size]) -> None:
         super().__init__(flat, lr, weight_decay, shapes)
@@ -34,7 +37,10 @@ class Gd(Optimizer):
 
 
 class GdLiteral(Gd):
-    """theta <- theta (1 - weight_decay) - lr gradient: as printed."""
+    """As `gd`, shrunk by weight decay alone, as the paper prints it.
+
+    theta <- theta (1 - weight_decay) - lr gradient.
+    """
 
     def decay(self) -> Tensor:
         return self.weight_decay

@@ -33,7 +33,11 @@ class View:
 
 
 class Probe(BaseModel):
-    """Base of all probes. A subclass adds its options as fields. Attributes: name, that on the menu."""
+    """Base of all probes. A subclass adds its options as fields.
+
+    Attributes:
+        name: that on the menu.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

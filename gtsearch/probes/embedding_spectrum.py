@@ -9,8 +9,11 @@ from gtsearch.probes.base import Probe, View
 
 
 class EmbeddingSpectrum(Probe):
-    """`embedding_effective_rank`: exp of the entropy of the singular values of E, from 1 to its width.
-    `embedding_top_share`: the largest singular value over the sum of all."""
+    """How many directions the embedding uses.
+
+    `embedding_effective_rank`: exp of the entropy of the singular values of E, from 1 to its width.
+    `embedding_top_share`: the largest singular value over the sum of all.
+    """
 
     def measure(self, view: View) -> dict[str, float]:
         E = view.module.embedding.matrix().detach()

@@ -15,12 +15,14 @@ from gtsearch.tasks.base import Task
 
 
 class FourierConcentration(Probe):
-    """`fourier_share`: of the energy of E without its mean row, the part in the `top` strongest frequencies, in
-    [0, 1]; with another `top` than the default called after it, `fourier_share_top5`, so that two of these probes can
-    stand in one experiment. `fourier_frequency`: the strongest, in whole turns over the vocabulary.
+    """How much of the embedding lies in a few frequencies; over tokens.
+
+    `fourier_share`: of the energy of E without its mean row, the part in the `top` strongest frequencies, in [0, 1].
+    `fourier_frequency`: the strongest, in whole turns over the vocabulary. Two of these probes can stand in one
+    experiment, since the name says another `top`.
 
     Attributes:
-        top: how many frequencies count as few.
+        top: how many frequencies count as few; another number than 3 goes into the name, `fourier_share_top5`.
     """
 
     top: int = Field(default=3, ge=1, le=65536)

@@ -19,12 +19,14 @@ from gtsearch.probes.base import Probe, View
 
 
 class NtkChange(Probe):
-    """K = J J^T over the same training examples each time, J [examples, P] the gradients of the sum of outputs
-    by the parameters that are trained.
+    """How much the empirical tangent kernel moved an epoch since the last evaluation.
+
+    K = J J^T over the same training examples each time, J [examples, P] the gradients of the sum of outputs by the
+    parameters that are trained.
 
     Attributes:
-        examples: how many, spread evenly over the training part (all of a smaller one). J takes that many times the
-            model's memory.
+        examples: training examples of the kernel, spread evenly over the training part (all of a smaller one); it
+            takes that many times the model's memory.
     """
 
     examples: int = Field(default=64, ge=1, le=65536)

@@ -13,8 +13,11 @@ from gtsearch.tasks.base import Task
 
 
 class Separation(Probe):
-    """`class_separation`: variance between the classes over all variance of the features on the validation part, in
-    [0, 1] (the ratio of the traces of the two scatter matrices)."""
+    """How well the last hidden layer tells the classes of unseen examples apart.
+
+    `class_separation`: variance between the classes over all variance of the features on the validation part, in
+    [0, 1] (the ratio of the traces of the two scatter matrices).
+    """
 
     def problems(self, task: Task, sizes: Sizes) -> Iterator[str]:
         if task.n_answers > 1:

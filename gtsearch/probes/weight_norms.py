@@ -8,8 +8,11 @@ from gtsearch.probes.base import Probe, View
 
 
 class WeightNorms(Probe):
-    """`weight_norm`: of all parameters together (of A and B, where there are two). `embedding_norm`: of E as the model
-    reads it, so of the product A B."""
+    """Length of all weights, and of the embedding.
+
+    `weight_norm`: of all parameters together (of A and B, where there are two). `embedding_norm`: of E as the model
+    reads it, so of the product A B.
+    """
 
     def measure(self, view: View) -> dict[str, float]:
         squares = [p.detach().double().square().sum() for p in view.module.parameters()]

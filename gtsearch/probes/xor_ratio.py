@@ -13,8 +13,11 @@ SIGNAL = 2  # rows 0 and 1 of E read the signal, all others noise
 
 
 class XorRatio(Probe):
-    """`xor_noise_to_signal`: r_W = (norm of the noise rows / sqrt(p - 2)) / (norm of the signal rows / sqrt 2), of
-    E [p, d]. `xor_signal_to_noise`: its inverse."""
+    """Noise over signal in the first layer; `xor_clusters` only.
+
+    `xor_noise_to_signal`: r_W = (norm of the noise rows / sqrt(p - 2)) / (norm of the signal rows / sqrt 2), of
+    E [p, d]. `xor_signal_to_noise`: its inverse.
+    """
 
     def problems(self, task: Task, sizes: Sizes) -> Iterator[str]:
         if task.name != TASK:

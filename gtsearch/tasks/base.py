@@ -72,7 +72,7 @@ class Task(BaseModel):
     """Base of all tasks. A subclass adds its parameters as fields.
 
     Attributes:
-        name: the name in the menu.
+        name: that on the menu.
         seed: which split; replicates of a report use splits of their own.
         default_loss: the loss (a name on the menu) where an experiment names none.
     """
@@ -189,11 +189,10 @@ class EnumeratedTask(Task):
     """A task with finitely many examples.
 
     Attributes:
-        train_fraction: share of all examples used for training, in (0, 1); the rest is halved into
-            validation and test (method.md section 2: 25 % for modular addition).
+        train_fraction: the share of all examples to train on; the rest is halved into validation and test.
     """
 
-    train_fraction: float = Field(default=0.25, gt=0, lt=1)
+    train_fraction: float = Field(default=0.25, gt=0, lt=1)  # the paper's, for modular addition
 
     @abstractmethod
     def examples(self) -> Part:
@@ -318,9 +317,9 @@ class SampledTask(Task):
     """A task of `n_train`, `n_validation` and `n_test` examples that are drawn by the split's seed.
 
     Attributes:
-        n_train: how many examples are trained on.
-        n_validation: how many choices are made by.
-        n_test: how many a claim is measured by.
+        n_train: training examples.
+        n_validation: validation examples, by which choices are made.
+        n_test: test examples, by which claims are measured.
         one_draw: whether the three parts are one draw, cut in this order, and not a draw each: for a task that draws
             no example twice, so that parts are disjoint.
     """

@@ -100,8 +100,10 @@ class ImageTask(SampledTask):
 
 
 class Digits(ImageTask):
-    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels (UCI, test part), in place of MNIST where there is no
-    network."""
+    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels; no network needed.
+
+    They are the test part of UCI's.
+    """
 
     pool_size: ClassVar[int] = 1797
     most_frequent: ClassVar[int] = 183  # threes
@@ -120,12 +122,14 @@ class Digits(ImageTask):
 
 
 class Mnist(ImageTask):
-    """MNIST, 28 x 28 pixels; its training and its test part are one pool.
+    """MNIST, 28 x 28 pixels, from a folder or from OpenML.
+
+    Its training and its test part are one pool.
 
     Attributes:
-        folder: holds the four IDX files under their usual names (`train-images-idx3-ubyte`, ..., plain or .gz), or one
-            .npz with x_train, y_train, x_test, y_test. None: scikit-learn gets it from OpenML and keeps it in its own
-            data folder. The same images in another format (Fashion-MNIST, a part of MNIST) will do.
+        folder: holds MNIST's four IDX files under their usual names (`train-images-idx3-ubyte`, ..., plain or .gz), or
+            one .npz with x_train, y_train, x_test, y_test; other images of that size (Fashion-MNIST, a part of MNIST)
+            will do. None: scikit-learn gets it from OpenML and keeps it in its own data folder.
     """
 
     pool_size: ClassVar[int] = 70_000

@@ -89,7 +89,10 @@ class ModularSubtraction(ModularArithmetic):
 
 
 class ModularMultiplication(ModularArithmetic):
-    """y = a b mod p over all p^2 ordered pairs. Of a prime p, 2 p - 1 of them give 0: chance is above 1 / p."""
+    """y = a b mod p over all p^2 ordered pairs.
+
+    Of a prime p, 2 p - 1 of them give 0: chance is above 1 / p.
+    """
 
     @property
     def title(self) -> str:
@@ -100,7 +103,10 @@ class ModularMultiplication(ModularArithmetic):
 
 
 class ModularDivision(ModularArithmetic):
-    """y = a b^-1 mod p, p prime, over the p (p - 1) ordered pairs with b != 0. Token 0 occurs as a alone."""
+    """y = a / b mod p, p prime, over the p (p - 1) ordered pairs with b not 0.
+
+    Token 0 occurs as a alone.
+    """
 
     @field_validator("p")
     @classmethod
@@ -125,11 +131,13 @@ class ModularDivision(ModularArithmetic):
 
 
 class ModularPolynomial(ModularArithmetic):
-    """y = an expression in the two tokens x and y, modulo p.
+    """An expression in the two tokens x and y, mod p, over all p^2 ordered pairs.
+
+    `gtsearch.tasks.expression` reads it.
 
     Attributes:
-        expression: e.g. "x^2 + x*y + y^2"; see `gtsearch.tasks.expression`. One that divides needs a prime p; pairs
-            for which a divisor is 0 are left out.
+        expression: e.g. `x^2 + x*y + y^2`, of `+ - * / ^`, brackets, whole numbers, `x` and `y`; one that divides needs
+            a prime p, and pairs that divide by 0 are left out.
     """
 
     expression: str

@@ -28,12 +28,14 @@ MOST_TOKENS = 1024
 
 
 class ModularPair(EnumeratedTask):
-    """y = (a + b mod p1) p2 + (a b mod p2) over all ordered pairs (a, b) of numbers below p1 p2.
+    """A sum modulo one prime and a product modulo another at once: needs more rank than one of them.
+
+    y = (a + b mod p1) p2 + (a b mod p2) over all ordered pairs (a, b) of numbers below p1 p2.
 
     Attributes:
-        p1: the prime modulus of the sum.
-        p2: that of the product, another prime; p1 p2 <= 1024.
-        keep_pairs: keeps (a, b) and (b, a) in one part of the split.
+        p1: the modulus of the sum, a prime.
+        p2: the modulus of the product, another prime; p1 p2 is at most 1024.
+        keep_pairs: keeps (a, b) and (b, a) in one part of the split, so that knowing a b = b a gives nothing away.
     """
 
     p1: int = Field(default=7, ge=2, le=MOST_TOKENS // 2)

@@ -16,11 +16,14 @@ from gtsearch.tasks.bits import SignTask
 
 
 class SparseParity(SignTask):
-    """x in {+-1}^q uniform; label 1 where the product of the first k bits is +1, else 0.
+    """The parity of k of q signs.
+
+    x in {+-1}^q uniform; label 1 where the product of the first k bits is +1, else 0. Which k count makes no difference
+    to a model without positions.
 
     Attributes:
-        q: how many bits.
-        k: how many of them count. Which they are makes no difference to a model without positions: the first.
+        q: signs of an input.
+        k: how many of them count: the first.
         tokens: whether an input is q tokens (1 for +1, 0 for -1) in the place of a vector, as a transformer reads it.
     """
 
@@ -64,7 +67,7 @@ class SparseParity(SignTask):
 
 
 class RedundantParity(SparseParity):
-    """Sparse parity beside a block of easy features: redundant ones, that can trap a weak model.
+    """Sparse parity beside easy features that are often right and can trap a weak model.
 
     x = [q bits, n_easy features]. The easy features are copies of one guess at the label (+-1), which is right with
     probability rho, on training, validation and test examples alike. So
@@ -76,8 +79,9 @@ class RedundantParity(SparseParity):
     accuracy says nothing of that: the trap. A threshold above rho cannot be met by it (up to the spread of a part).
 
     Attributes:
-        n_easy: how many copies.
-        rho: how often the guess is right; 0.5 makes the block noise.
+        n_easy: copies of the easy feature.
+        rho: how often it is right; 0.5 makes it noise.
+        tokens: the easy features are numbers, so an input is a vector always.
     """
 
     n_easy: int = Field(default=20, ge=1, le=4096)

@@ -12,13 +12,15 @@ from gtsearch.tasks.base import EnumeratedTask, Part
 
 
 class Permutations(EnumeratedTask):
-    """y = a o b, "b, then a", over all (k!)^2 ordered pairs; tokens and labels number the permutations.
+    """Composition in the symmetric group S_k, over all (k!)^2 ordered pairs.
+
+    y = a o b, "b, then a"; tokens and labels number the permutations.
 
     Attributes:
-        k: of how many things; S6 would have 518,400 pairs.
+        k: of how many things.
     """
 
-    k: int = Field(default=5, ge=3, le=5)
+    k: int = Field(default=5, ge=3, le=5)  # S6 would have 518,400 pairs
 
     @property
     def d_vocab(self) -> int:

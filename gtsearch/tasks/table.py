@@ -30,18 +30,19 @@ _WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
 class Table(EnumeratedTask):
-    """Inputs and labels as they stand in a file. Rows with equal inputs stay in one part of the split: else a model
-    would be tested on what it was trained on.
+    """A CSV or NPZ file of your own, inputs and labels as they stand there.
+
+    Rows with equal inputs stay in one part of the split: else a model would be tested on what it was trained on.
 
     Attributes:
-        file: .csv, with a line of column names, or .npz, with arrays x [n, columns] and y [n]. A relative path starts
-            at the current folder.
+        file: path of a .csv with a line of column names, or of an .npz with `x` [n, columns] and `y` [n]; a relative
+            one starts at the current folder.
         label_column: the CSV's column of labels; all others are inputs. Labels are whole numbers from 0 on.
         inputs: what an input's numbers are: `tokens` or `vectors`; `auto`: tokens if all are written as whole numbers
-            from 0 on (an NPZ: if x is of a whole-number type), else vectors.
+            from 0 on (an NPZ: if `x` is of a whole-number type), else vectors.
         classes: how many labels there are; None: as many as the largest asks for.
         vocabulary: how many tokens there are; None: as many as the largest asks for.
-        sha256: of the file, in hex, so that a run and its embeddings stay tied to its content; None: filled in.
+        sha256: of the file, in hex; filled in, so that a run and its embeddings stay tied to its content.
     """
 
     file: str

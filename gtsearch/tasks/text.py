@@ -27,18 +27,23 @@ _MOST_CHARACTERS = 4096  # an embedding has a row for each
 
 
 class Text(Task):
-    """Windows of `context` characters, each with the one that follows it (`answers: last`), or with the following one
-    at every position (`answers: all`).
+    """The next character of a text, of your own or made up.
+
+    Examples are windows of `context` characters, each with the one that follows it (`answers: last`), or with the
+    following one at every position (`answers: all`).
 
     A text is cut into pieces, the seed deals them out, and parts take windows side by side from their own pieces. A
     window whose characters stand elsewhere too is used once.
 
     Attributes:
         context: characters of a window.
-        answers: which characters are to be told: the one after each of a window (`all`), or after its last (`last`).
+        answers: `all`: the next character at every position, for a `gpt`; `last`: after the last alone, for any model.
+        n_train: windows to train on.
+        n_validation: windows to validate on.
+        n_test: windows to test on.
         folder: its .txt files, those in folders inside too, in UTF-8; a relative path starts at the current folder.
-            None: a text of some 100,000 characters that a grammar makes (`gtsearch.tasks.corpus`).
-        sha256: of the text, in hex, so that a run and its embeddings stay tied to it; None: filled in.
+            None: a text of some 100,000 characters that a small grammar makes.
+        sha256: of the text, in hex; filled in, so that a run and its embeddings stay tied to it.
     """
 
     context: int = Field(default=32, ge=1, le=PIECE - 1)

@@ -13,14 +13,17 @@ from gtsearch.tasks.bits import SignTask
 
 
 class XorClusters(SignTask):
-    """x = [signal ~ Unif{+-1}^2, noise ~ Unif{+-eps}^(p - 2)]; label 1 where the signal's product is +1, else 0.
+    """Two signs of signal among many coordinates of noise.
+
+    x = [signal ~ Unif{+-1}^2, noise ~ Unif{+-eps}^(p - 2)]; label 1 where the signal's product is +1, else 0.
+
+    By default fewer examples are measured by than are trained on, because one is 4 p bytes: at p = 80,000 the three
+    parts take 256 MB, and 1000 examples each to measure by would take 768 MB of every worker. 200 tell an accuracy of
+    0.75, what three neurons reach, to +-0.03.
 
     Attributes:
         p: coordinates of an input.
-        eps: how large those of the noise are.
-        n_validation, n_test: fewer than n_train, because an example is 4 p bytes: at p = 80,000 the three parts take
-            256 MB, and 1000 examples each to measure by would take 768 MB of every worker. 200 tell an accuracy of
-            0.75, what three neurons reach, to +-0.03.
+        eps: size of the noise.
     """
 
     default_loss: ClassVar[str] = "exponential"

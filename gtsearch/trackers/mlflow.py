@@ -23,10 +23,11 @@ _URI = "MLFLOW_TRACKING_URI"
 
 
 class Mlflow(Tracker):
-    """An MLflow server, or a database of its own.
+    """An MLflow server, or a database in the run folder; needs `pip install 'gtsearch[mlflow]'`.
 
     Attributes:
-        uri: of the server or database; None: what MLFLOW_TRACKING_URI says, else a database in the run folder.
+        uri: an address such as `http://127.0.0.1:5000` or `sqlite:////whole/path/mlflow.db`, without user or password;
+            None: what the environment variable `MLFLOW_TRACKING_URI` says, else a database in the run folder.
         experiment: MLflow's experiment; None: called like the gtsearch experiment.
     """
 

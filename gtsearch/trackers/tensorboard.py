@@ -21,7 +21,10 @@ _CERTIFICATE = "certificate"
 
 
 class TensorBoard(Tracker):
-    """`tensorboard --logdir RUN/trackers/tensorboard` shows it."""
+    """Event files in the run folder; needs `pip install 'gtsearch[tensorboard]'`.
+
+    `tensorboard --logdir RUN/trackers/tensorboard` shows them.
+    """
 
     package: ClassVar[str] = "tensorboard"
 

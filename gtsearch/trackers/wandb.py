@@ -20,10 +20,12 @@ _SUMMARY = "certificate"
 
 
 class Wandb(Tracker):
-    """A project of Weights & Biases; who may write to it is wandb's own matter (`wandb login`, WANDB_API_KEY).
+    """Weights & Biases, offline into the run folder or online; needs `pip install 'gtsearch[wandb]'`.
+
+    Who may write to a project is wandb's own matter (`wandb login`, WANDB_API_KEY).
 
     Attributes:
-        project: None: called like the gtsearch experiment.
+        project: wandb's project; None: called like the gtsearch experiment.
         entity: the user or team; None: wandb's default.
         mode: `offline` writes files and sends nothing.
     """
