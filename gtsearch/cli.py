@@ -160,14 +160,18 @@ def run(
 @app.command()
 def resume(
     run: RunArgument,
-    workers: WorkersOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", "-w", metavar="N", min=1, help="How many members train at once; default: as before."),
+    ] = None,
     address: AddressOption = None,
     verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> int:
     """Go on with an interrupted run.
 
-    Nothing that finished runs again; the answer is that of a run that was never interrupted.
+    Nothing that finished runs again; the answer is that of a run that was never interrupted. It uses as many workers
+    as it was told to before.
 
     \b
     Example:

@@ -114,13 +114,17 @@ def run(
     resources = resources_for(spec, workers, address)
     _prepare(spec)
     folder = Path(out) if out else Path("runs") / f"{spec.name}-{datetime.now():%Y%m%d-%H%M%S}"
-    environment = _environment(spec, resources, command)
+    environment = _environment(spec, resources, workers, command)
     with heeded() as stop, _new_folder(folder, spec, environment) as log:
         return _conduct(spec, folder, log, environment, resources, address, verbose, stop, fresh=True)
 
 
 def resume(folder: Path, workers: int | None = None, address: str | None = None, verbose: bool = False) -> Run:
     """Goes on with a run from its members.log; a finished one is only reported again.
+
+    Args:
+        workers: how many members train at once; default: what was said when it was last begun or resumed, and where
+            nothing was, what the experiment says.
 
     Raises:
         GtsearchError: not a run folder, a damaged log, a run of another schema, or one that another process is writing.
@@ -134,11 +138,12 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
     if not (folder / SPEC).is_file():
         raise ResultsError(f"{folder} is not a run folder: it has no {SPEC}; `gtsearch runs` lists those here")
     spec = load_spec(folder / SPEC)
+    workers = workers or _asked_before(folder)
     resources = resources_for(spec, workers, address)
     _prepare(spec)
     with heeded(_way_on(folder)) as stop, MembersLog(folder / LOG) as log:
         _sweep(folder)
-        environment = _gone_on(folder, _environment(spec, resources, sys.argv), log.torn)
+        environment = _gone_on(folder, _environment(spec, resources, workers, sys.argv), log.torn)
         return _conduct(spec, folder, log, environment, resources, address, verbose, stop, fresh=False)
 
 
@@ -394,6 +399,7 @@ def _conduct(
                     )
                 try:
                     if not conductor.is_over():
+                        _set_workers(folder, environment, resources)
                         _search(conductor, folder, resources, address, verbose, modules)
                 except ResourcesError:
                     if fresh and not conductor.seen:
@@ -576,12 +582,28 @@ def _gone_on(folder: Path, now: dict[str, Any], torn: int) -> dict[str, Any]:
     before = [one if isinstance(one, dict) else {"at": one} for one in environment.get("resumed", [])]
     environment |= {
         "resumed": [*before, resumed],
-        "workers": now["workers"],
+        "workers_asked": now["workers_asked"],
         "torn_lines": environment.get("torn_lines", 0) + torn,
         "spec_sha256": results.spec_digest(results.read_text(folder / SPEC)),
     }
     results.write_json(folder / ENVIRONMENT, environment)
     return environment
+
+
+def _asked_before(folder: Path) -> int | None:
+    """How many workers the run was last told to use; None: nobody said, or it is not known."""
+    try:
+        asked = results.read_json(folder / ENVIRONMENT).get("workers_asked")
+    except ResultsError:
+        return None
+    return asked if isinstance(asked, int) and asked > 0 else None
+
+
+def _set_workers(folder: Path, environment: dict[str, Any], resources: Resources) -> None:
+    """Notes how many workers train from here on; a finished run that is reported again has none."""
+    if environment.get("workers") != resources.workers:
+        environment["workers"] = resources.workers
+        results.write_json(folder / ENVIRONMENT, environment)
 
 
 def _remove_started(folder: Path) -> None:
@@ -592,7 +614,7 @@ def _remove_started(folder: Path) -> None:
         folder.rmdir()
 
 
-def _environment(spec: Spec, resources: Resources, command: Sequence[str]) -> dict[str, Any]:
+def _environment(spec: Spec, resources: Resources, workers_asked: int | None, command: Sequence[str]) -> dict[str, Any]:
     """What a reader needs to judge the seconds and to run it again."""
     packages = ("gtsearch", "torch", "ray", "optuna", "numpy", "pandas", "scipy", "scikit-learn", "pytorch-optimizer")
     return {
@@ -609,6 +631,7 @@ def _environment(spec: Spec, resources: Resources, command: Sequence[str]) -> di
         "cores": cores(),
         "threads": resources.threads,
         "workers": resources.workers,
+        "workers_asked": workers_asked,
     }
 
 

@@ -175,6 +175,7 @@ ENVIRONMENT = {
     "threads": WHOLE,
     "versions": Each(TEXT),
     "started": Maybe(TEXT, absent=True),
+    "workers_asked": Maybe(WHOLE, absent=True),
     "resumed": Maybe([None], absent=True),
     "spec_sha256": Maybe(TEXT, absent=True),
     "torn_lines": Maybe(WHOLE, absent=True),

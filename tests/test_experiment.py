@@ -163,10 +163,12 @@ def test_a_killed_run_resumes_to_the_same_tables(results: Results, tmp_path: Pat
         log.write(b'{"run_id": "torn in the mid')
     assert [note.partition(" ")[0] for note in look(tmp_path / "run").notes] == ["the", "members.log:"]
     before = (tmp_path / "run" / "members.log").read_bytes().count(b"\n")
-    again = gtsearch("resume", "run", "--workers", "2", cwd=tmp_path)
-    _, err = again.communicate(timeout=200)
+    again = gtsearch("resume", "run", cwd=tmp_path)
+    out, err = again.communicate(timeout=200)
     assert again.returncode in (0, 1), err
+    assert out.splitlines()[0].endswith("2 workers · cpu"), "it goes on with as many workers as before"
     resumed = load_results(tmp_path / "run")
+    assert resumed.environment["workers"] == resumed.environment["workers_asked"] == 2
     pd.testing.assert_frame_equal(settled(resumed.trials), settled(results.trials))
     log_lines = (tmp_path / "run" / "members.log").read_text().splitlines()
     assert len(log_lines) > before and resumed.environment["torn_lines"] == 1
@@ -350,9 +352,10 @@ def test_a_killed_worker_costs_its_job_alone(results: Results, tmp_path: Path) -
 
 
 def test_resuming_a_finished_run_only_reports_it_again(whole: tuple[Path, str], results: Results) -> None:
-    process = gtsearch("resume", str(whole[0]), cwd=whole[0].parent)
+    process = gtsearch("resume", str(whole[0]), "--workers", "1", cwd=whole[0].parent)
     out, err = process.communicate(timeout=100)
     assert process.returncode == results.summary["exit_code"], err
+    assert load_results(whole[0]).environment["workers"] == results.environment["workers"] == 2, "nothing was trained"
     pd.testing.assert_frame_equal(load_results(whole[0]).trials, results.trials)
     assert out.splitlines()[-2].endswith("report.html")
 
