@@ -2,6 +2,9 @@
 
 Booked are the runs that an arm needed: a control (an embedding that is shuffled, or random) and the trade-off study
 needed runs of their own, and those are on no bill, whether they came to be needed or were cancelled.
+
+What was run ahead of a need that never came is told apart and counts in no ratio: it is the price of having the answer
+sooner, it depends on how many workers there were and which came first, and one worker alone spends none of it.
 """
 
 from __future__ import annotations
@@ -25,8 +28,9 @@ SEARCH = {  # purpose -> how the search's part is called
     "weak_gate": "weak gate",
     "probe": "probes of the judge",
     "target_search": "target search",
-    "cancelled": "withdrawn, not needed",
 }
+WITHDRAWN, AHEAD = "winners that failed", "run ahead, not needed"
+_PARTS = (*SEARCH.values(), WITHDRAWN, TUNING, AHEAD)
 
 Json = Mapping[str, Any]
 Draws = npt.NDArray[np.int64]
@@ -46,7 +50,8 @@ def booked(trials: pd.DataFrame, methods: Mapping[str, Json], arms: Sequence[str
 
     Returns:
         The columns of the trials, and `arm`, `part` (TARGET: report members of the target that the claim rests on;
-        MISSED: weak seeds of a pipeline that did not clear; TUNING; or one of SEARCH), `seeds` (of the claim),
+        MISSED: weak seeds of a pipeline that did not clear; TUNING; WITHDRAWN: report members of winners that failed;
+        AHEAD: what nobody needed in the end; or one of SEARCH), `seeds` (of the claim),
         `pipelines` (how many of the claim share the row's split: a miss is charged to them in equal parts) and
         `weak_epochs` (epochs up to the embedding of a pipeline, those of a growth chain's links included).
     """
@@ -78,11 +83,11 @@ def _of_transfer(trials: pd.DataFrame, claimed: pd.DataFrame, record: Json) -> I
     missed = in_report & of_claim & (trials["method"] == "weak") & (trials["status"] != "cleared")
     own = trials[missed & ~trials["run_id"].isin(claimed["weak_run_id"])]
     yield own.assign(arm="transfer", part=MISSED, pipelines=own["split_seed"].map(sharing).astype("Int64"))
-    searched = mine & trials["purpose"].isin([purpose for purpose in SEARCH if purpose != "cancelled"])
+    searched = mine & trials["purpose"].isin(SEARCH)
     yield trials[searched].assign(arm="transfer", part=trials.loc[searched, "purpose"].map(SEARCH))
-    # Pipelines of winners that failed on their report seeds, and what was run ahead of a need that never came.
-    in_vain = (in_report & ~of_claim) | (mine & (trials["purpose"] == "cancelled") & (trials["role"] != "tradeoff"))
-    yield trials[in_vain].assign(arm="transfer", part=SEARCH["cancelled"])
+    yield trials[in_report & ~of_claim].assign(arm="transfer", part=WITHDRAWN)
+    ahead = mine & (trials["purpose"] == "cancelled") & (trials["role"] != "tradeoff")
+    yield trials[ahead].assign(arm="transfer", part=AHEAD)
 
 
 def _weak_epochs(claimed: pd.DataFrame, trials: pd.DataFrame) -> Floats:
@@ -109,7 +114,7 @@ class Arm:
         started: [n] all but those.
         spent: the median of what those spent that used their budget up (of all that missed where none did); None
             where none missed. It stands for a median that is censored, as a lower bound.
-        parts: TUNING, or the parts of SEARCH -> what was spent.
+        parts: TUNING, or SEARCH's, WITHDRAWN and AHEAD -> what was spent.
     """
 
     times: Floats
@@ -138,8 +143,8 @@ class Arm:
 
     @property
     def search(self) -> float:
-        """All that finding it took."""
-        return float(sum(self.parts.values()))
+        """All that finding it took, with any number of workers."""
+        return float(sum(spent for part, spent in self.parts.items() if part != AHEAD))
 
     def medians(self, draws: Draws) -> Floats:
         """[resamples] `alone` of each resample of members [resamples, n]; infinite where it is censored."""
@@ -173,7 +178,7 @@ def arm(own: pd.DataFrame, unit: str) -> Arm:
     late = report[report["status"] != "cleared"]
     used_up = late[late["status"] == "exhausted"]
     spent = floats((used_up if len(used_up) else late)[column].dropna())
-    searched = own[own["part"].isin([TUNING, *SEARCH.values()])]
+    searched = own[own["part"].isin(_PARTS)]
     parts = searched.groupby("part")[column].sum()
     return Arm(
         times=np.append(times, np.full(never, np.inf)),
@@ -182,7 +187,7 @@ def arm(own: pd.DataFrame, unit: str) -> Arm:
         splits=np.append(report["split_seed"].fillna(-1).to_numpy(dtype=np.int64), np.full(never, -1, dtype=np.int64)),
         started=np.arange(len(times) + never) < len(times),
         spent=float(np.median(spent)) if len(spent) else None,
-        parts={name: float(parts[name]) for name in (*SEARCH.values(), TUNING) if name in parts.index},
+        parts={name: float(parts[name]) for name in _PARTS if name in parts.index},
     )
 
 

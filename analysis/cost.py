@@ -22,8 +22,9 @@ TITLE = "What did it all cost?"
 CAPTION = (
     "Each bar starts where the one above it ends: the target alone (median over report seeds), with its weak model "
     "(weak seeds that missed are charged), and with everything the search spent before; below it scratch and its "
-    "tuning. Hatched: half of the seeds never got there, so it is at least that. The line over the bars says after "
-    "how many targets the search has paid for itself. FLOPs decide; seconds are summed over workers."
+    "tuning. Hatched: half of the seeds never got there, so it is at least that. What was run ahead and not needed is "
+    "the price of having several workers busy: it counts in no ratio, and not in the line over the bars, which says "
+    "after how many targets the search has paid for itself. FLOPs decide; seconds are summed over workers."
 )
 PANELS: tuple[dict[str, Any], ...] = ({"unit": "flops"}, {"unit": "seconds"})
 LEFT = 2.2

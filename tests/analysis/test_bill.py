@@ -62,9 +62,9 @@ def test_controls_and_the_study_are_on_no_bill_whether_they_ran_or_were_cancelle
         row("d", "transfer", "tradeoff", 10**6, role="tradeoff"),
     ]
     found = billed(*own, *others)
-    assert found.transfer.search == 37 and found.scratch.search == 0
-    assert found.speedups()["with_search"]["value"] == pytest.approx(100 / (15 + 37))
-    assert found.break_even() == pytest.approx(37 / (100 - 15))
+    assert found.transfer.search == 30 and found.scratch.search == 0
+    assert found.speedups()["with_search"]["value"] == pytest.approx(100 / (15 + 30))
+    assert found.break_even() == pytest.approx(30 / (100 - 15))
 
 
 def test_seeds_on_the_same_splits_are_drawn_as_pairs() -> None:
@@ -132,4 +132,13 @@ def test_weak_runs_of_the_claim_are_told_from_those_of_another_winner_on_the_sam
     ]
     found = billed(*rows, weak_run_ids=["w0", "missed", "w1"])
     assert found.transfer.totals.tolist() == [10 + 5 + 40, 10 + 5]
-    assert found.transfer.parts == {"withdrawn, not needed": 60}
+    assert found.transfer.parts == {"winners that failed": 60} and found.transfer.search == 60
+
+
+def test_what_was_run_ahead_and_not_needed_is_told_and_counts_in_no_ratio() -> None:
+    rows = [*(transferred(i, 10, 5) for i in range(2)), *scratch({0: 100, 1: 100})]
+    needed = row("ladder", "weak", "weak_search", 40)
+    ahead = row("ahead", "weak", "cancelled", 700, status="cancelled")
+    one, several = billed(*rows, needed), billed(*rows, needed, ahead)
+    assert several.transfer.parts == {"weak search": 40, "run ahead, not needed": 700}
+    assert several.speedups() == one.speedups() and several.break_even() == one.break_even()
