@@ -75,7 +75,8 @@ class Journal:
                 for name, one in methods.items()
             }
             for name in verdicts.keys() & self._studies.keys():
-                self._studies[name].set_user_attr("verdict", verdicts[name])
+                ahead = "; what is here was run ahead, and not needed" if verdicts[name] == "not tried" else ""
+                self._studies[name].set_user_attr("verdict", verdicts[name] + ahead)
 
     def _study(self, row: Mapping[str, Any]) -> optuna.Study:
         name = _named(row)

@@ -25,3 +25,16 @@ def test_a_lock_that_a_killed_run_left_behind_is_no_obstacle(tmp_path: Path) -> 
     scratch = optuna.load_study(study_name="target scratch", storage=storage)
     searched = [r for r in story.rows.values() if r["method"] == "scratch" and r["role"] == "search"]
     assert len(scratch.trials) == len(searched)
+
+
+def test_a_study_of_what_was_run_ahead_and_not_needed_says_so(tmp_path: Path) -> None:
+    story = search(spec(), Oracle(weak_clears(lambda a: False), target_gets_there(lambda m: True)))
+    journal = Journal(tmp_path / "study.log", spec().variations())
+    journal.add(list(story.rows.values()))
+    one, other = sorted({r["architecture"] for r in story.rows.values() if r["stage"] == "weak"})[:2]
+    ladder = [{"architecture": one, "verdict": "not tried"}, {"architecture": other, "verdict": "certified"}]
+    journal.conclude({"variations": None, "weak": {"ladder": ladder}, "methods": {}})
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.log")))
+    told = {name: optuna.load_study(study_name=f"weak {name}", storage=storage).user_attrs for name in (one, other)}
+    assert told[one]["verdict"] == "not tried; what is here was run ahead, and not needed"
+    assert told[other]["verdict"] == "certified"
