@@ -166,6 +166,16 @@ def test_there_is_a_small_panel_for_importance_and_for_each_slice() -> None:
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["scratch", "missed", "best at an edge"]
 
 
+@pytest.mark.parametrize("stage", ["target", "weak"])
+def test_a_gate_seed_and_a_run_that_missed_have_marks_of_their_own(stage: str) -> None:
+    frame = pd.concat([searched(), searched(8).assign(role="gate")], ignore_index=True)
+    frame = frame.assign(stage=stage, method="weak" if stage == "weak" else "scratch")
+    ax = drawn(search.table(frame), stage)
+    marks = {line.get_label(): line.get_marker() for line in ax.get_legend().legend_handles}
+    assert {"gate seed", "missed"} < set(marks)
+    assert marks["missed"] not in {marks[name] for name in marks if name != "missed"}
+
+
 def test_too_few_is_said_where_importance_would_stand() -> None:
     importance = drawn(search.table(searched(9))).child_axes[0]
     assert "9 runs are too few" in importance.texts[0].get_text().replace("\n", " ")
