@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from gtsearch.analysis import asked, style
 from gtsearch.analysis.members import base_only
@@ -58,6 +59,7 @@ _EDGE = 0.05  # of the extent of a domain, as the search's warnings have it
 _ACROSS, _WIDTH, _HEIGHT = 2, 2.45, 1.75  # small panels in a row, and inches of one
 _GAP = (0.72, 0.72)
 _MISSED = "x"
+_CROWDED = (1.6, 2.5)  # decades; at three ticks in each, labels such as 0.001 touch in a small panel
 _OBJECTIVE = {"target": "epochs to the goal", "weak": "best accuracy"}
 
 
@@ -330,6 +332,9 @@ def _draw_slice(panel: Axes, shown: pd.DataFrame, stage: str, first: bool) -> No
         panel.axvspan(edge["low"], edge["high"], color=_shade(edge["method"])[0], alpha=0.25, lw=0, zorder=0)
     if shown["log"].iloc[0]:
         style.log_axis(panel, "x", "count")
+        low, high = panel.get_xlim()
+        if _CROWDED[0] < np.log10(high / low) < _CROWDED[1]:
+            panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=12))
     if far:
         style.log_axis(panel, "y", "count")
     elif not len(known):
