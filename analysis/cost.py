@@ -44,6 +44,7 @@ COLUMNS = {
 }
 _MOST = 6  # arms of a run without a weak model; of more, those before them on the menu
 _BAR = 0.27  # inches, with its gap
+_ROOM = 1.6  # times the longest bar; numbers stand behind bars
 _AXIS = {"flops": "training FLOPs", "seconds": "training seconds"}
 
 
@@ -162,7 +163,7 @@ def draw(frame: pd.DataFrame, ax: Axes, unit: str = "flops") -> None:
     ax.tick_params(axis="y", length=0)
     ax.grid(visible=False, axis="y")
     ax.set_ylim(place + 0.6, -0.6)
-    ax.set_xlim(0, 1.6 * most)
+    ax.set_xlim(0, _ROOM * most)
     ax.xaxis.set_major_locator(_ticks(most))
     ax.xaxis.set_major_formatter(lambda value, _: style.quantity(value, unit) if value else "0")
     ax.tick_params(axis="x", labelsize="small")
@@ -172,8 +173,8 @@ def draw(frame: pd.DataFrame, ax: Axes, unit: str = "flops") -> None:
 
 
 def _ticks(most: float) -> FixedLocator:
-    """Few, and none beyond what was spent."""
-    return FixedLocator([tick for tick in MaxNLocator(3).tick_values(0, most) if 0 <= tick <= 1.02 * most])
+    """Few, the last at or just beyond what was spent."""
+    return FixedLocator([tick for tick in MaxNLocator(3).tick_values(0, most) if 0 <= tick <= _ROOM * most])
 
 
 def _bar(ax: Axes, bar: Mapping[str, Any], place: float, most: float, first: bool, closes: bool) -> None:

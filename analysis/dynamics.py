@@ -17,7 +17,8 @@ from gtsearch.results import Results
 TITLE = "How the target learns"
 CAPTION = (
     "Median accuracy over the report seeds of each method: validation solid, training dashed; the band is the middle "
-    "half of the seeds' validation accuracy. A seed that stopped holds its last value, and a line turns thin where "
+    "half of the seeds' validation accuracy. A seed that reached the goal trains on to twice that epoch, past "
+    "max_epochs too, to show whether it keeps it; one that stopped holds its last value, and a line turns thin where "
     "fewer than half of the seeds are still training. The legend counts the seeds that reach and hold the goal."
 )
 PANELS: tuple[dict[str, Any], ...] = ({"x": "epoch"}, {"x": "train_seconds"})

@@ -29,13 +29,15 @@ PANELS: tuple[dict[str, Any], ...] = ({"y": "best_val_accuracy"}, {"y": "gate_sh
 _AXIS = {"best_val_accuracy": "best validation accuracy", "gate_share": "share of gate seeds cleared"}
 _NAMED = ("pays", "clears", "undecided")
 _BRACKET = 0.88  # how high the bracket stands; what was measured stays below it
+_GROUND = _BRACKET - 0.045  # where its ground begins
 _FEW = 8  # so many architectures are all named; of more, the two smallest of each verdict that matters
 _NEAR = 12  # points; a name further from its mark gets a line to it
 _MARK = 5  # half a mark's side, in pixels at 100 a inch
-_PLACES = [  # where a name may stand: points right and up of its mark, and which end is there
-    (dx * side, dy, "left" if side > 0 else "right")
-    for dx, dy in ((9, 0), (7, 10), (7, -10), (12, 22), (12, -22), (16, 34), (16, -34), (20, 48), (20, -48), (24, -62))
-    for side in (1, -1)
+_APART = 2 * _MARK  # from a mark's centre to the name of another, at least: nearer, it would seem to be its own
+_BESIDE = ((7, 10), (7, -10), (12, 22), (12, -22), (16, 34), (16, -34), (20, 48), (20, -48), (24, -62))
+_PLACES = [  # where a name may stand: points right and up of its mark, and which part of it is there
+    *((9.0, 0.0, "left"), (-9.0, 0.0, "right"), (0.0, 11.0, "center"), (0.0, -11.0, "center")),
+    *((dx * side, dy, "left" if side > 0 else "right") for dx, dy in _BESIDE for side in (1.0, -1.0)),
 ]
 
 COLUMNS = {
@@ -132,9 +134,10 @@ def draw(frame: pd.DataFrame, ax: Axes, y: str = "best_val_accuracy") -> None:
     _params_axis(ax, floats(frame["params"]))
     if bracketed:
         _draw_bracket(ax, frame)
-    if y == "gate_share":
-        ax.set_yticks(np.linspace(0, 1, 6))
-    _name(ax, shown, params, height)
+    ceiling = (_GROUND if bracketed else 1.0) * ax.get_ylim()[1]
+    ticks = np.linspace(0, 1, 6) if y == "gate_share" else ax.get_yticks()
+    ax.set_yticks([tick for tick in ticks if tick <= min(1.0, ceiling)])  # nothing is measured above
+    _name(ax, shown, params, height, required)
     ax.set_xlabel("parameters of the weak model")
     ax.set_ylabel(_AXIS[y])
     ax.legend(
@@ -146,7 +149,7 @@ def _draw_bracket(ax: Axes, frame: pd.DataFrame) -> None:
     """Over what was measured, in the marks of the verdicts, and in words."""
     params = {name: floats(frame.loc[frame["bracket"] == name, "params"]) for name in (EXCLUDED, OPEN, CERTIFIED)}
     where = ax.get_xaxis_transform()
-    ground = (0.0, _BRACKET - 0.045), 1.0, 1.0
+    ground = (0.0, _GROUND), 1.0, 1.0
     ax.add_patch(Rectangle(*ground, transform=ax.transAxes, color="#F2F2F2", lw=0, zorder=1.5, clip_path=ax.patch))
     for name, verdict in ((EXCLUDED, "excluded"), (OPEN, "undecided"), (CERTIFIED, "pays")):
         if not len(at := params[name]):
@@ -191,23 +194,35 @@ def _legend(frame: pd.DataFrame) -> list[Line2D]:
     ]
 
 
-def _name(ax: Axes, shown: pd.DataFrame, params: Floats, height: Floats) -> None:
-    """Names the architectures that matter, the best verdict first, where a name touches no other."""
+def _name(ax: Axes, shown: pd.DataFrame, params: Floats, height: Floats, required: float | None) -> None:
+    """Names the architectures that matter, the best verdict first, where a name touches no other and not the dotted
+    line at `required`."""
     shades = {verdict: shade for verdict, (shade, _) in style.VERDICTS.items()}
     by_verdict = {verdict: np.flatnonzero(shown["verdict"] == verdict) for verdict in shades}  # the smallest first
     if len(shown) > _FEW:
         by_verdict = {verdict: by_verdict[verdict][:2] for verdict in _NAMED}
     marks = ax.transData.transform(np.column_stack([params, height]))  # [architectures, 2], pixels
-    taken = [Bbox.from_bounds(x - _MARK, y - _MARK, 2 * _MARK, 2 * _MARK) for x, y in marks]
+    taken = []
+    if pd.notna(required):
+        line = ax.transData.transform((params[0], required))[1]
+        taken.append(Bbox([[ax.bbox.x0, line - 1], [ax.bbox.x1, line + 1]]))
     if shown["bracket"].notna().any():
         taken.append(Bbox([[0, _BRACKET - 0.03], [1, 1.2]]).transformed(ax.transAxes))
     for verdict, places in by_verdict.items():
         for i in places:
-            _annotate(ax, str(shown["architecture"].iloc[i]), (params[i], height[i]), shades[verdict], taken)
+            spaces = [_around(mark, _MARK if own == i else _APART) for own, mark in enumerate(marks)]
+            text, at = str(shown["architecture"].iloc[i]), (params[i], height[i])
+            if (box := _annotate(ax, text, at, shades[verdict], [*taken, *spaces])) is not None:
+                taken.append(box)
 
 
-def _annotate(ax: Axes, text: str, at: tuple[float, float], shade: str, taken: list[Bbox]) -> None:
-    """Places `text` near `at` (data) at the first place inside `ax` clear of `taken`; nowhere, if there is none."""
+def _around(mark: Floats, half: float) -> Bbox:
+    return Bbox([mark - half, mark + half])
+
+
+def _annotate(ax: Axes, text: str, at: tuple[float, float], shade: str, taken: list[Bbox]) -> Bbox | None:
+    """Places `text` near `at` (data) at the first place inside `ax` clear of `taken`, and says which; nowhere, if
+    there is none."""
     figure = ax.get_figure(root=True)
     frame = ax.get_window_extent()
     for dx, dy, ha in _PLACES:
@@ -217,9 +232,9 @@ def _annotate(ax: Axes, text: str, at: tuple[float, float], shade: str, taken: l
         box = note.get_window_extent()
         inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 + 4
         if inside and not any(box.overlaps(other) for other in taken):
-            taken.append(box)
             if abs(dy) > _NEAR:
                 line = {"arrowstyle": "-", "color": shade, "lw": 0.5, "shrinkA": 0, "shrinkB": 3}
                 ax.annotate("", at, (dx, dy), textcoords="offset points", arrowprops=line, zorder=3)
-            return
+            return box
         note.remove()
+    return None

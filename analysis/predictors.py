@@ -34,8 +34,9 @@ CAPTION = (
     "alone (open). Right: the rank correlation of the score with the epochs to the goal, those that did not get there "
     "within the time that all were given last; below 0, a higher score is sooner. Bars: 95 %, weak models drawn again. "
     "Targets of one config a run: that of its trade-off, else of its report. Those that were to be ended before "
-    f"scratch's median do not tell and are left out. {len(SCORES)} scores were looked at, so that the best of them is "
-    "flattered: what counts is a task it was not fitted on."
+    f"scratch's median do not tell and are left out. {len(SCORES)} scores were looked at (one that is not defined "
+    "here, or alike for all, has no mark), so that the best of them is flattered: what counts is a task it was not "
+    "fitted on."
 )
 PANELS: tuple[dict[str, Any], ...] = ({"part": "whether"}, {"part": "how fast"})
 LEFT = 1.9
@@ -520,15 +521,19 @@ def _most(rows: pd.DataFrame) -> dict[str, Any]:
 
 def _no_area(row: dict[str, Any]) -> str:
     """Why the scores' areas are not known, of the row with most targets."""
-    rule = f"at least {LEAST_TARGETS} of either kind from {LEAST_WEAK_RUNS} weak runs"
+    rule = f"at least {LEAST_TARGETS} targets that are sooner and {LEAST_TARGETS} that are not"
+    rule += f", of {LEAST_WEAK_RUNS} weak runs each"
     if row["fitted_on"] == HELD_OUT and row["rarer"] >= LEAST_TARGETS and row["rarer_weak_runs"] >= LEAST_WEAK_RUNS:
         return f"Nothing to fit on: no other task has {rule}."
-    said = f"of {row['targets']} targets given a scored weak embedding {row['sooner']} are sooner than scratch"
+    sooner = {0: "none is", 1: "1 is"}.get(row["sooner"], f"{row['sooner']} are")
+    said = f"of {row['targets']} targets given a scored weak embedding {sooner} sooner than scratch"
     if row["unknown"]:
         said += f" ({_left_out(row)})"
-    runs = row["rarer_weak_runs"]
-    rarer = f"the rarer kind is {row['rarer']} from {runs} weak run{'' if runs == 1 else 's'}"
-    return f"Too few to tell apart: {said}; {rarer}, and an area needs {rule}."
+    if runs := row["rarer_weak_runs"]:
+        others = row["targets"] - row["sooner"]
+        of = "these" if row["sooner"] < others else "the others" if others < row["sooner"] else "one half"
+        said += f", {of} of {runs} weak run{'' if runs == 1 else 's'}"
+    return f"Too few to tell apart: {said}; it takes {rule}."
 
 
 def nothing(frame: pd.DataFrame) -> str | None:

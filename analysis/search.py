@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from gtsearch.analysis import asked, style
 from gtsearch.analysis.members import base_only
@@ -26,7 +27,7 @@ CAPTION = (
     "Left the target, right the weak model. First which hyperparameters the result hangs on: by how much a random "
     "forest guesses the order of the configs worse when one is shuffled, as shares; its title says how much of the "
     "order the forest explains at all (out of bag). Then the result against each: filled is the search seed, a ring "
-    "a gate seed, an open mark at the top a target that did not get there (of weak models: at the accuracy it came "
+    "a gate seed, a cross a run that did not get there (a target at the top, a weak model at the accuracy it came "
     "to). A shaded end is an edge of the space at which the best config lies: widen it."
 )
 PANELS: tuple[dict[str, Any], ...] = ({"stage": "target"}, {"stage": "weak"})
@@ -57,7 +58,9 @@ _MOST_SLICES = 5
 _EDGE = 0.05  # of the extent of a domain, as the search's warnings have it
 _ACROSS, _WIDTH, _HEIGHT = 2, 2.45, 1.75  # small panels in a row, and inches of one
 _GAP = (0.72, 0.72)
-_OBJECTIVE = {"target": "epochs to the goal", "weak": "best validation accuracy"}
+_MISSED = "x"
+_CROWDED = (1.6, 2.5)  # decades; at three ticks in each, labels such as 0.001 touch in a small panel
+_OBJECTIVE = {"target": "epochs to the goal", "weak": "best accuracy"}
 
 
 @dataclass(frozen=True)
@@ -291,26 +294,26 @@ def _draw_importance(panel: Axes, shown: pd.DataFrame) -> None:
     shares = floats(shown["y"])
     names = list(shown["hyperparameter"])
     rows = int(shown["rows"].iloc[0])
-    panel.set_title("importance", fontsize="small", loc="left", fontweight="normal")
+    panel.set_title("importance", fontsize="medium", loc="left", fontweight="normal")
     explained = shown["explained"].iloc[0]
     if pd.isna(explained) or explained <= 0 or np.isnan(shares).any():
-        why = "the forest explains nothing of the order of the configs"
+        why = "a random forest cannot tell better configs from worse by their hyperparameters"
         if pd.isna(explained):
             why = f"{rows} runs are too few, or all ended alike; {_FEWEST} are needed"
         panel.set_axis_off()
-        panel.text(0, 0.9, textwrap.fill(f"Not known: {why}.", 30), va="top", fontsize="small", color=style.INK)
+        panel.text(0, 0.9, textwrap.fill(f"Not known: {why}.", 27), va="top", fontsize="medium", color=style.INK)
         return
     panel.barh(np.arange(len(names)), shares, height=0.62, color=style.FAINT)
     for i, share in enumerate(shares):
-        panel.text(share + 0.02, i, style.percent(share), va="center", fontsize="x-small", color=style.INK)
-    panel.set_yticks(np.arange(len(names)), names, fontsize="x-small")
+        panel.text(share + 0.02, i, style.percent(share), va="center", fontsize="small", color=style.INK)
+    panel.set_yticks(np.arange(len(names)), names, fontsize="small")
     panel.tick_params(axis="y", length=0)
     panel.set_ylim(len(names) - 0.4, -0.6)
     panel.set_xlim(0, 1.25)
     panel.set_xticks([])
     panel.grid(visible=False)
     text = f"importance ({style.percent(float(explained))} of the order explained)"
-    panel.set_title(text, fontsize="small", loc="left", fontweight="normal")
+    panel.set_title(text, fontsize="medium", loc="left", fontweight="normal")
 
 
 def _draw_slice(panel: Axes, shown: pd.DataFrame, stage: str, first: bool) -> None:
@@ -321,22 +324,25 @@ def _draw_slice(panel: Axes, shown: pd.DataFrame, stage: str, first: bool) -> No
     missed = known.max(initial=1.0) * (1.6 if far else 1.15)  # where those stand that did not get there
     heights = np.where(np.isfinite(y), y, missed if stage == "target" else 0.0)
     for method in sorted(set(points["method"]), key=lambda name: -style.place(name)):
-        _scatter(panel, points, heights, str(method), stage)
-    panel.set_xlabel(str(shown["hyperparameter"].iloc[0]), fontsize="small", labelpad=1)
+        _scatter(panel, points, heights, str(method))
+    panel.set_xlabel(str(shown["hyperparameter"].iloc[0]), fontsize="medium", labelpad=1)
     if first:
-        panel.set_ylabel(_OBJECTIVE[stage], fontsize="small")
+        panel.set_ylabel(_OBJECTIVE[stage], fontsize="medium")
     for edge in records(shown[shown["kind"] == EDGE]):
         panel.axvspan(edge["low"], edge["high"], color=_shade(edge["method"])[0], alpha=0.25, lw=0, zorder=0)
     if shown["log"].iloc[0]:
         style.log_axis(panel, "x", "count")
+        low, high = panel.get_xlim()
+        if _CROWDED[0] < np.log10(high / low) < _CROWDED[1]:
+            panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=12))
     if far:
         style.log_axis(panel, "y", "count")
     elif not len(known):
         panel.set_yticks([missed], ["none\ngot there"])
-    panel.tick_params(labelsize="x-small")
+    panel.tick_params(labelsize="small")
 
 
-def _scatter(panel: Axes, points: pd.DataFrame, heights: Any, method: str, stage: str) -> None:
+def _scatter(panel: Axes, points: pd.DataFrame, heights: Any, method: str) -> None:
     own = (points["method"] == method).to_numpy(dtype=bool)
     gate, reached = (points["role"] == "gate").to_numpy(dtype=bool), points["reached"].to_numpy(dtype=bool)
     shade, mark = _shade(method)
@@ -348,9 +354,7 @@ def _scatter(panel: Axes, points: pd.DataFrame, heights: Any, method: str, stage
     at = own & reached & gate
     panel.scatter(x[at], heights[at], s=22, marker="o", facecolors="none", edgecolors=shade, lw=0.9, **look)
     at = own & ~reached
-    mark = "^" if stage == "target" else mark
-    panel.scatter(x[at], heights[at], s=9 if dense else 15, marker=mark, facecolors="none", edgecolors=shade,
-                  lw=0.6, alpha=0.7, **look)  # fmt: skip
+    panel.scatter(x[at], heights[at], s=9 if dense else 17, marker=_MISSED, color=shade, lw=0.9, alpha=0.75, **look)
 
 
 def _shade(method: str) -> tuple[str, str]:
@@ -368,7 +372,7 @@ def _legend(own: pd.DataFrame, stage: str) -> list[Line2D]:
     if (points["role"] == "gate").any():
         handles.append(Line2D([], [], marker="o", ms=6, label="gate seed", **look))
     if not points["reached"].all():
-        handles.append(Line2D([], [], marker="^" if stage == "target" else "o", ms=4.5, label="missed", **look))
+        handles.append(Line2D([], [], marker=_MISSED, ms=5, label="missed", **look))
     if (own["kind"] == EDGE).any():
         handles.append(Line2D([], [], color=style.FAINT, alpha=0.5, lw=7, label="best at an edge"))
     return handles

@@ -300,8 +300,8 @@ class Speedup:
         text: the ratio in FLOPs; one over a censored scratch is a lower bound and says `>=`.
         value: the same as a number; None where it is not known.
         interval: of it, at 95 %: `3.17 to 5.7`; empty where it is not known.
-        others: the ratios in epochs and seconds where they are known, each with its interval and its unit; one in
-            seconds that is less than 1 says so.
+        others: the ratios in epochs and seconds where they are known, each with its interval and its unit; one that
+            is less than 1 says so.
         dearer: whether it is less than 1.
     """
 
@@ -329,10 +329,12 @@ def speedups(summary: Json) -> list[Speedup]:
 
 
 def _other(unit: str, ratio: Json) -> str:
-    """A ratio in epochs or seconds: `0.42 × [0.18, 1.17], dearer in seconds`. Epochs of two models are no price."""
+    """A ratio in epochs or seconds: `0.42 × [0.18, 1.17], dearer in seconds`, and below 1 in epochs `more`: those of
+    two models are no price."""
     bounds = _bounds(ratio)
     interval = f" [{', '.join(bounds)}]" if bounds else ""
-    return f"{_times(ratio)}{interval}{', dearer' if unit == 'seconds' and _is_dearer(ratio) else ''} in {unit}"
+    below_one = {"seconds": ", dearer", "epochs": ", more"}[unit] if _is_dearer(ratio) else ""
+    return f"{_times(ratio)}{interval}{below_one} in {unit}"
 
 
 def _bounds(ratio: Json) -> list[str]:

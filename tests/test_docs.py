@@ -150,3 +150,39 @@ class TestInABrowser:
             page.goto(path.as_uri())
             too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert too_wide <= 0, path.name
+
+    def test_on_a_phone_code_in_tables_breaks_between_words_alone(self, site: Path, page: Page) -> None:
+        page.set_viewport_size({"width": 420, "height": 800})
+        torn = """[...document.querySelectorAll("table:not([class]) code")].flatMap((code) => {
+            const [text, range] = [code.firstChild, document.createRange()];
+            if (text?.nodeType !== Node.TEXT_NODE) return [];
+            const top = (i) => { range.setStart(text, i); range.setEnd(text, i + 1);
+                                 return range.getBoundingClientRect().top; };
+            const inside = [...text.data.matchAll(/\\w(?=\\w)/g)].map((found) => found.index);
+            return inside.some((i) => Math.abs(top(i + 1) - top(i)) > 5) ? [text.data] : [];
+        })"""
+        for path in sorted(site.glob("*.html")):
+            page.goto(path.as_uri())
+            assert page.evaluate(torn) == [], path.name
+
+    def test_on_a_phone_a_figure_of_many_panels_keeps_its_size(self, site: Path, page: Page) -> None:
+        page.set_viewport_size({"width": 420, "height": 800})
+        page.goto((site / "index.html").as_uri())
+        figure = page.locator("a[href$='breakeven.png'] > img")
+        box = figure.bounding_box()
+        assert box is not None and box["width"] >= 800
+        assert figure.evaluate("(one) => getComputedStyle(one.closest('p')).overflowX") == "auto"
+
+    def test_a_signature_is_wrapped_and_nothing_lies_over_it(self, site: Path, page: Page) -> None:
+        page.set_viewport_size({"width": 420, "height": 800})
+        page.goto((site / "api.html").as_uri())
+        signatures = page.locator(".doc-signature pre")
+        assert signatures.count() > 5
+        # Without a formatter at hand a signature is one long line.
+        cut = """(all) => all.filter((one) => {
+            const code = one.querySelector("code");
+            code.textContent = code.textContent.replaceAll(/\\s+/g, " ").repeat(4);
+            return code.scrollWidth > code.clientWidth + 1;
+        }).length"""
+        assert signatures.evaluate_all(cut) == 0
+        assert not signatures.locator(".md-clipboard:visible, .md-code__nav:visible").count()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
 import subprocess
 import sys
@@ -185,6 +186,17 @@ assert compiled(torch.randint(113, (1, 5))).shape == (1, 5, 113)
 print("all of it ran", flush=True)
 os._exit(0)
 """
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_scale_of_the_page_begins_near_a_guess(hugging_face: Any, seed: int) -> None:
+    [scale] = re.findall(r"gtsearch\.transfer\(model, E_W, scale=([\d.]+)\)", PAGE)
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": 113, "n_positions": 16, "n_embd": 64, "n_layer": 2, "n_head": 4}
+    model = hugging_face.GPT2LMHeadModel(hugging_face.GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)).eval()
+    x = torch.randint(113, (8, 16))
+    gtsearch.transfer(model, torch.randn(113, 6), scale=float(scale))
+    assert float(model(x, labels=x).loss.detach()) == pytest.approx(math.log(113), rel=0.05)
 
 
 def test_all_code_on_the_page_runs(tmp_path: Path) -> None:

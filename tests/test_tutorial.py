@@ -1,6 +1,7 @@
 """docs/tutorial.md is walked: its files are written, its commands run in order in an empty folder, outputs compared.
 
-A fenced block with a `title` is a file of that name, `bash` is commands, and `text` right after it is what they print.
+A fenced block with a `title` is a file of that name, `bash` is commands, and `text` right after it is what they print;
+`sh` is not walked: it asks a network, or leads to the empty folder.
 Up to the run every character counts, but for `...`, which stands for anything. From the run on, another CPU computes
 other bits: numbers, intervals and names of architectures may differ, `faster` may be `slower`, and lines that say what
 was excluded, undecided, withdrawn, merely clears or is warned of may come and go. Progress does not count.
@@ -45,6 +46,8 @@ def blocks() -> list[Block]:
     found: list[Block] = []
     for match in FENCED.finditer(PAGE.read_text()):
         language, title, text = match.groups()
+        if language == "sh":
+            continue
         runs = language == "bash" and "gtsearch run " in text
         found.append(Block(language, title, text, match.span(3), runs or any(block.after_run for block in found)))
     return found
@@ -53,6 +56,14 @@ def blocks() -> list[Block]:
 BLOCKS = blocks()
 INSTALL, *WALK = BLOCKS
 """The first block makes an environment; all others are walked in it."""
+
+
+def test_files_are_named_where_titles_are_not_shown() -> None:
+    page = PAGE.read_text()
+    for block in BLOCKS:
+        if block.title:
+            above = page[: block.span[0]].rsplit("\n\n", 2)[-2]
+            assert f"`{block.title}`" in above, "plain Markdown shows no title of a block"
 
 
 def walk(part: list[Block], folder: Path, programs: Path) -> list[tuple[Block, str]]:

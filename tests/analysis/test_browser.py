@@ -134,6 +134,24 @@ def test_nothing_is_clipped_and_the_answer_is_on_the_first_screen(browser: Brows
     seen.page.context.close()
 
 
+def test_the_answer_is_read_on_a_phone_without_scrolling_aside(browser: Browser, path: Path) -> None:
+    seen = opened(browser, path, 420)
+    inside = seen.page.locator(".answers .scroll")
+    assert inside.evaluate("(one) => one.scrollWidth - one.clientWidth") <= 0
+    heads = "(cells) => cells.map((one) => getComputedStyle(one, '::before').content.replaceAll('\"', ''))"
+    shown = seen.page.locator(".answers td").evaluate_all(heads)
+    assert "cheapest that pays" in shown and "with every search" in shown
+    seen.page.context.close()
+
+
+def test_why_an_architecture_was_left_is_wrapped_not_cut(browser: Browser, path: Path) -> None:
+    seen = opened(browser, path, 1300)
+    seen.page.locator("summary", has_text="Weak architectures").click()
+    inside = seen.page.locator('.scroll[aria-label^="Weak architectures"]')
+    assert inside.evaluate("(one) => one.scrollWidth - one.clientWidth") <= 0
+    seen.page.context.close()
+
+
 def test_a_run_that_is_not_whole_says_so_first(browser: Browser, usual: Results, tmp_path: Path) -> None:
     lacking = replace(usual, folder=tmp_path, notes=("trials.parquet was made again", "curves.parquet is missing"))
     seen = opened(browser, written_page(lacking), 360)

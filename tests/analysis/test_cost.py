@@ -176,6 +176,12 @@ def test_bars_stand_on_each_other_and_say_what_they_add() -> None:
     assert ax.get_yticklabels()[-1].get_color() == style.colour("scratch")
 
 
+@pytest.mark.parametrize("most", [1.0, 101e9, 8.36, 999.0, 1.01e12])
+def test_ticks_reach_as_far_as_what_was_spent(most: float) -> None:
+    ticks = cost._ticks(most).tick_values(0, most)
+    assert ticks[0] == 0 and most <= ticks[-1] <= 1.6 * most and len(ticks) <= 5
+
+
 @pytest.mark.parametrize("unit", ["flops", "seconds"])
 @pytest.mark.parametrize(
     "story",

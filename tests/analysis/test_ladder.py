@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
@@ -125,6 +126,37 @@ def test_names_never_touch_however_many_there_are(n: int) -> None:
     boxes = [text.get_window_extent() for text in ax.texts if text.get_text()]
     assert boxes
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_a_name_is_nearest_to_its_own_mark_and_off_the_dotted_line() -> None:
+    rungs = [rung(768, "excluded", 0.36), rung(1024, "pays", 0.97, 4)]
+    rungs += [rung(1408, "not tried"), rung(1792, "not tried")]
+    table = ladder.table(pd.DataFrame(rungs))
+    marks = dict(
+        zip(
+            table["architecture"],
+            zip(table["params"], table["best_val_accuracy"].fillna(0.0), strict=True),
+            strict=True,
+        )
+    )
+    ax = drawn(table)
+    for text in ax.texts:
+        if text.get_text() in marks:
+            middle = text.get_window_extent().get_points().mean(axis=0)
+            away = {name: np.linalg.norm(ax.transData.transform(at) - middle) for name, at in marks.items()}
+            assert min(away, key=lambda name: away[name]) == text.get_text()
+    gate = drawn(table, "gate_share")  # its only mark lies on the line
+    [name] = [text for text in gate.texts if text.get_text() == "mlp-1024"]
+    line = gate.transData.transform((1024, 0.8))[1]
+    box = name.get_window_extent()
+    assert not box.y0 <= line <= box.y1
+
+
+@pytest.mark.parametrize("best", [0.2, 0.6, 0.97])
+def test_an_accuracy_has_no_tick_above_one_nor_behind_the_bracket(best: float) -> None:
+    ax = drawn(ladder.table(pd.DataFrame([rung(400, "excluded", best / 2), rung(900, "pays", best, 5)])))
+    ticks = ax.get_yticks()
+    assert ticks[-1] <= min(1.0, ladder._GROUND * ax.get_ylim()[1]) and len(ticks) >= 3
 
 
 def test_nothing_to_draw_is_said_in_words(folder: Path) -> None:

@@ -403,10 +403,10 @@ def test_a_speedup_says_its_interval_and_in_which_unit_it_is_dearer(usual: Resul
     one = sentences.speedups(told)[1]
     assert one.interval == "1.86 to 3.15" and not one.dearer
     epochs, seconds = (text.replace("\N{NO-BREAK SPACE}", " ") for text in one.others)
-    assert epochs == "0.0734 × [0.03, 0.28] in epochs", "epochs of two models are no price"
+    assert epochs == "0.0734 × [0.03, 0.28], more in epochs", "epochs of two models are no price"
     assert seconds == "0.422 × [0.178, beyond], dearer in seconds"
     [tile] = [tile for tile in sentences.headline(told) if tile.words == "with the weak model"]
-    expected = "95 %: 1.86 to 3.15; 0.0734 × [0.03, 0.28] in epochs; 0.422 × [0.178, beyond], dearer in seconds"
+    expected = "95 %: 1.86 to 3.15; 0.0734 × [0.03, 0.28], more in epochs; 0.422 × [0.178, beyond], dearer in seconds"
     assert tile.more.replace("\N{NO-BREAK SPACE}", " ") == expected
     table = tables.answer([replace(usual, summary=told)], [""], [Evidence(usual)])
     cell = dict(zip(table.head, table.rows[0], strict=True))["with the weak model"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gtsearch.analysis import search
+from gtsearch.analysis import search, style
 from gtsearch.results import Results
 from tests.analysis.synthetic import Story, make
 
@@ -164,6 +165,33 @@ def test_there_is_a_small_panel_for_importance_and_for_each_slice() -> None:
     assert [panel.get_xscale() for panel in slices] == ["log", "linear"]
     assert len(slices[0].patches) == 1 and not slices[1].patches, "the edge is shaded"
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["scratch", "missed", "best at an edge"]
+
+
+@pytest.mark.parametrize("stage", ["target", "weak"])
+def test_a_gate_seed_and_a_run_that_missed_have_marks_of_their_own(stage: str) -> None:
+    frame = pd.concat([searched(), searched(8).assign(role="gate")], ignore_index=True)
+    frame = frame.assign(stage=stage, method="weak" if stage == "weak" else "scratch")
+    ax = drawn(search.table(frame), stage)
+    marks = {line.get_label(): line.get_marker() for line in ax.get_legend().legend_handles}
+    assert {"gate seed", "missed"} < set(marks)
+    assert marks["missed"] not in {marks[name] for name in marks if name != "missed"}
+
+
+@pytest.mark.parametrize(("low", "high"), [(3e-3, 5e-2), (1e-3, 1e-1), (1e-4, 1e-2), (1e-4, 1.0), (0.3, 10.0)])
+def test_tick_labels_do_not_touch_each_other(low: float, high: float) -> None:
+    frame = searched()
+    frame["lr"] = np.geomspace(low, high, len(frame))
+    frame.attrs["ranges"] = {"target": search._ranges({"lr": {"loguniform": [low, high]}})}
+    table = search.table(frame)
+    width, height = search.size(table)
+    with style.look():
+        ax = Figure(figsize=(2 * width, 2 * height)).add_axes((0.25, 0.25, 0.5, 0.5))
+        search.draw(table, ax, stage="target")
+        ax.get_figure().draw_without_rendering()
+    panel = next(panel for panel in ax.child_axes if panel.get_xlabel() == "lr")
+    boxes = [label.get_window_extent() for label in panel.get_xticklabels() if label.get_text()]
+    inside = [box for box in boxes if panel.bbox.x0 <= (box.x0 + box.x1) / 2 <= panel.bbox.x1]
+    assert len(inside) >= 3 and all(a.x1 < b.x0 for a, b in pairwise(inside))
 
 
 def test_too_few_is_said_where_importance_would_stand() -> None:

@@ -113,7 +113,21 @@ def test_curves_fall_in_the_methods_colour_with_a_marker_at_the_median() -> None
     assert points[(20, 0.5)] == points[(40, 0.5)] == "|"
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["transfer, 2 of 4", "scratch, 3 of 4"]
     p = style.p_value(table["p"].dropna().iloc[0])
-    assert f"log-rank, transfer and scratch:\np {p}" in [text.get_text() for text in ax.texts]
+    test = ax.get_legend().get_title()
+    assert test.get_text() == f"log-rank, transfer and scratch: p {p}"
+    assert test.get_window_extent().y0 > ax.get_window_extent().y1, "above the axes: no curve runs through it"
+    assert drawn(survival.table(FOUR)).get_legend().get_title().get_text() == ""
+
+
+def test_an_open_marker_is_of_a_method_without_a_median_and_the_caption_says_so() -> None:
+    ax = drawn(survival.table(pd.concat([SLOW, members("transfer", [400] * 3, [False] * 3)])))
+    filled = {
+        line.get_color(): line.get_markerfacecolor() != "white"
+        for line in ax.lines
+        if line.get_marker() in (style.marker("transfer"), style.marker("scratch"))
+    }
+    assert filled == {style.colour("transfer"): False, style.colour("scratch"): True}
+    assert "an open one only tells the line" in survival.CAPTION
 
 
 def test_numbers_under_the_axis_do_not_touch_each_other_or_the_label() -> None:
