@@ -694,9 +694,11 @@ def _tell_end(command: str, ended: Run, as_json: bool) -> int:
 
     finished = ended.exit_code in (0, 1) and (ended.folder / SUMMARY).is_file()
     if not as_json:
-        _say(ended.lines)
-        if finished:
-            _say(_next_step(read_json(ended.folder / SUMMARY), shlex.quote(str(ended.folder))))
+        from gtsearch import terminal
+        from gtsearch.closing import next_steps
+
+        steps = next_steps(read_json(ended.folder / SUMMARY), shlex.quote(str(ended.folder))) if finished else []
+        _say(terminal.folded([*ended.lines, *steps]))
         return ended.exit_code
     state = {0: "finished", 1: "finished", 3: "broken off"}.get(ended.exit_code, "interrupted")
     page = ended.folder / "report.html"
@@ -710,17 +712,6 @@ def _tell_end(command: str, ended: Run, as_json: bool) -> int:
     }
     _give(command, told)
     return ended.exit_code
-
-
-def _next_step(summary: Mapping[str, Any], folder: str) -> Iterator[str]:
-    """What to type after a run that came to its end."""
-    weak = summary["weak"]
-    if weak is not None and (weak["pays"] or weak["clears"]):
-        yield f"next: gtsearch export {folder}   the embedding, for a model of your own"
-    elif weak is not None:
-        yield "next: the report says how far it came; lower weak.goal.val_accuracy (--set), or raise weak.budget"
-    else:
-        yield f"next: gtsearch price {folder}   what an epoch takes on this device, alone"
 
 
 def _drop_output() -> None:

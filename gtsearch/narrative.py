@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gtsearch.analysis import sentences
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Phase, cleared
 from gtsearch.search.policy import Job, Policy
+from gtsearch.search.target import Reference
 from gtsearch.spec import BASE
 
 PHASES = {
     Phase.SCRATCH: "scratch reference",
-    Phase.JUDGE: "gate and judge",
+    Phase.JUDGE: "testing a candidate",
     Phase.LADDER: "weak ladder",
     Phase.TARGET: "target and controls",
     Phase.TRADEOFF: "trade-off",
-    Phase.AHEAD: "looking ahead",
+    Phase.AHEAD: "likely needed next",
 }
 
 _WHY = {
@@ -108,6 +110,8 @@ def _news(policy: Policy) -> list[str]:
         epochs = found.reference.epochs
         median = f"median {epochs:g} epochs" if epochs is not None else "censored"
         lines.append(f"scratch confirmed: {reached} of {len(found.reference.rows)} seeds reach the goal, {median}")
+        if not reached:
+            lines.append(_out_of_reach(policy, found.reference))
     withdrawn = {c.candidate.key for c in found.confirmations if found.pays is None or c is not found.pays}
     for rung in policy.ladder.rungs.values() if policy.ladder else ():
         label = rung.architecture.label
@@ -128,6 +132,12 @@ def _news(policy: Policy) -> list[str]:
         least = "smallest" if policy.ladder.weak.cost == "params" else "cheapest"
         lines.append(f"{least} that clears: {found.clears.architecture.label} ({k} of {len(found.clears_rows)} seeds)")
     return lines
+
+
+def _out_of_reach(policy: Policy, reference: Reference) -> str:
+    best, goal, epochs = reference.best_val_accuracy, policy.spec.target_threshold, policy.spec.target.budget.max_epochs
+    short = sentences.falls_short("scratch", len(reference.rows), best, goal, epochs)
+    return f"{short}; the search goes on; to reach it, {sentences.lower_goal(best, goal)}"
 
 
 def _unit(policy: Policy) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -82,6 +83,24 @@ def wrapped(text: str, width: int | None = None, indent: str = "") -> list[str]:
         drop_whitespace=True,
     )
     return folded or [""]
+
+
+def folded(lines: Iterable[str]) -> list[str]:
+    """Lines whose columns are two spaces and more apart, each folded under the last of its columns that leaves room;
+    a command to type is not broken. Where it is no terminal they stay as they are."""
+    if not sys.stdout.isatty():
+        return list(lines)
+    width, shown = columns(), []
+    for line in lines:
+        starts = [gap.end() for gap in _GAP.finditer(line) if gap.end() <= width - LEAST]
+        whole = _COMMAND.sub(lambda command: command[0].replace(" ", _HELD), line)
+        shown += [part.replace(_HELD, " ") for part in wrapped(whole, width, " " * max(starts, default=0))]
+    return shown
+
+
+_GAP = re.compile(r" {2,}")
+_COMMAND = re.compile(r"gtsearch (export|price|report|resume) ('[^']*'|\S)+")
+_HELD = "\N{NO-BREAK SPACE}"
 
 
 def page(lines: Sequence[str]) -> list[str]:
