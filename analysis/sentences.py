@@ -5,7 +5,6 @@ Every text is plain; the template escapes it. Nothing is computed here that the 
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -132,26 +131,6 @@ def trained(weak: Json, clears: Json) -> str:
         return "trained without a threshold"
     epochs = round(spent / each)
     return f"trained {style.count(epochs)} epoch{'' if epochs == 1 else 's'} without a threshold"
-
-
-def falls_short(method: str, seeds: int, best: float | None, goal: float, max_epochs: int) -> str:
-    """That no report seed of a method reached the target's goal, and how near the best of them came."""
-    came = (
-        "" if best is None else f"; the best came to {short_of(best, goal)}{'' if best < goal else ' and fell again'}"
-    )
-    return f"{method} does not reach {goal:.4g}: 0 of {seeds} seeds in {max_epochs} epochs{came}"
-
-
-def lower_goal(best: float | None, goal: float) -> str:
-    """What to do where scratch never reaches the target's goal."""
-    how_far = "" if best is None or best >= goal else f" to below {short_of(best, goal)}"
-    return f"lower target.goal.val_accuracy{how_far} (--set), or raise target.budget.max_epochs"
-
-
-def short_of(best: float, goal: float) -> str:
-    """An accuracy without the nought, two digits; rounded down, so that one below the goal never reads as the goal."""
-    hundredths = math.floor(round(100 * best, 6))
-    return style.share(hundredths / 100 if best < goal and hundredths else best)
 
 
 def _carried(methods: Json) -> str:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gtsearch.analysis import bill, pipelines, sentences, stats
+from gtsearch.analysis import bill, pipelines, stats
 from gtsearch.analysis.members import rows_of
 from gtsearch.identity import digest
+from gtsearch.reach import falls_short, lower_goal
 from gtsearch.results import SCHEMA
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Row, cleared
@@ -492,9 +493,9 @@ def _warnings(spec: Spec, policy: Policy, methods: Json) -> list[str]:
     reference, max_epochs = findings.reference, spec.target.budget.max_epochs
     if reference is not None and not any(map(cleared, reference.rows)):
         best, goal = reference.best_val_accuracy, spec.target_threshold
-        short = sentences.falls_short("scratch", len(reference.rows), best, goal, max_epochs)
+        short = falls_short("scratch", len(reference.rows), best, goal, max_epochs)
         bound = "; every speed-up is a lower bound" if any(told["reached"] for told in methods.values()) else ""
-        warnings.append(f"{short}{bound}; {sentences.lower_goal(best, goal)}")
+        warnings.append(f"{short}{bound}; {lower_goal(best, goal)}")
     elif reference is not None and reference.flops is None:
         warnings.append(
             f"scratch is censored: no more than half of its report seeds reach the goal in "

@@ -35,7 +35,8 @@ MISTAKE, INTERRUPTED = 2, 130
 JSON_SCHEMA = 1
 """Of what `--json` gives: it grows when a key goes away or means something else; keys may be added."""
 
-HELP = """Finds the cheapest weak model whose embedding makes a larger model grok sooner, and certifies it.
+HELP = """Finds the cheapest weak model whose embedding makes a larger model grok
+sooner, and certifies it.
 
 \b
 Start here:
@@ -47,8 +48,9 @@ Start here:
 An experiment is one YAML file. Take one that comes along, change it, and give its path to `run`.
 
 \b
-Exit codes: 0 done; 1 nothing clears, or nothing that clears pays (the report is made all the same), or `doctor`
-found something bad; 2 a mistake in what was asked; 3 broken off, as by a full disk; 130, 143 interrupted."""
+Exit codes: 0 done; 1 nothing clears, or nothing that clears pays (the report
+is made all the same), or `doctor` found something bad; 2 a mistake in what was
+asked; 3 broken off, as by a full disk; 130, 143 interrupted."""
 
 app = typer.Typer(
     name="gtsearch",

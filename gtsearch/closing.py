@@ -5,13 +5,13 @@ Entries: `closing_lines`, `next_steps`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gtsearch.analysis import payoff, sentences, stats
 from gtsearch.progress import duration
+from gtsearch.reach import lower_goal, share, short_of
 from gtsearch.trust import printable
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def next_steps(summary: Json, folder: str) -> list[str]:
     weak, scratch = summary["weak"], summary["methods"].get("scratch")
     steps = []
     if scratch is not None and not scratch["reached"] and not (weak is not None and weak["pays"]):
-        steps.append(sentences.lower_goal(scratch.get("best_val_accuracy"), summary["target_goal"]))
+        steps.append(lower_goal(scratch.get("best_val_accuracy"), summary["target_goal"]))
     if weak is not None and not weak["pays"] and not weak["clears"]:
         steps.append(_easier(summary))
     if not steps and weak is not None:
@@ -74,14 +74,14 @@ def _easier(summary: Json) -> str:
         return f"give the weak models {more}; or ask no accuracy of them: weak.goal: none"
     best = _highest(summary["weak"]["ladder"])
     came = None if best is None else float(best["best_val_accuracy"])
-    below = "" if came is None or came >= summary["threshold"] else f" to below {_share(came)}"
+    below = "" if came is None or came >= summary["threshold"] else f" to below {share(came)}"
     return f"lower weak.goal.val_accuracy{below} (--set), or give the weak models {more}"
 
 
 def _experiment(summary: Json, ledger: pd.DataFrame, environment: Json) -> str:
     total = ledger[ledger["purpose"] == "total"]["wall_seconds"].iloc[0]
     workers = environment["workers"]
-    title = f"{summary['title']}, {summary['train_words']}, chance {_share(summary['chance'])}"
+    title = f"{summary['title']}, {summary['train_words']}, chance {share(summary['chance'])}"
     device = environment["device"] if environment["device"] == "cpu" else environment["device_names"][0]
     return f"{title} · {workers} {_plural('worker', workers)} · {device} · {duration(total)}"
 
@@ -108,7 +108,7 @@ def _weak(summary: Json) -> Iterator[str]:
 def _asked(summary: Json) -> str:
     """The threshold as the user wrote it."""
     threshold = summary["threshold"]
-    return f"above chance ({_share(threshold)})" if summary.get("above_chance") else _threshold(threshold)
+    return f"above chance ({share(threshold)})" if summary.get("above_chance") else _threshold(threshold)
 
 
 def _screened(weak: Json, threshold: str, judged: bool, cost: str) -> Iterator[str]:
@@ -198,7 +198,7 @@ def _best_of(ladder: Sequence[Json]) -> str:
     tried = sum(rung["best_val_accuracy"] is not None for rung in ladder)
     return (
         f"{tried} {_plural('architecture', tried)} tried, the best accuracy is "
-        f"{_share(best['best_val_accuracy'])} of {best['architecture']}"
+        f"{share(best['best_val_accuracy'])} of {best['architecture']}"
     )
 
 
@@ -239,7 +239,7 @@ def _gate(entry: Json, judged: bool) -> str:
         return f"{entry['best_cleared']} of {entry['gate_seeds']} {carry} the target"
     if entry["best_cleared"] is not None:
         return f"{entry['best_cleared']} of {entry['gate_seeds']}"
-    return "none at the gate" if entry["best_val_accuracy"] is None else f"up to {_share(entry['best_val_accuracy'])}"
+    return "none at the gate" if entry["best_val_accuracy"] is None else f"up to {share(entry['best_val_accuracy'])}"
 
 
 def _more(count: int) -> str:
@@ -273,8 +273,8 @@ def _missing(summary: Json) -> Iterator[str]:
     if transfer is not None and scratch is not None and transfer["seeds"] < scratch["seeds"]:
         missed, left = transfer["seeds"] - transfer["reached"], scratch["seeds"] - transfer["seeds"]
         yield (
-            f"{transfer['seeds']} of {scratch['seeds']} pipelines ran: after {missed} {_plural('miss', missed)} of "
-            f"transfer the other {left} cannot make it pay (report.at_least)"
+            f"{transfer['seeds']} of {scratch['seeds']} pipelines ran: with {missed} of transfer "
+            f"missed, the other {left} cannot make it pay (report.at_least)"
         )
     if transfer is not None and (empty := transfer["seeds"] - len(transfer["run_ids"])) > 0:
         yield f"{empty} of {transfer['seeds']} pipelines came to no embedding, and no target ran: counted as missed"
@@ -325,7 +325,7 @@ def _time(method: Json, accuracy: float) -> str:
             return f"{goal} reached by half the seeds or fewer{within}"
         best = method.get("best_val_accuracy")
         held = "" if best is None or best < accuracy else " and not held"
-        near = "" if best is None else f", up to {sentences.short_of(best, accuracy)}{held}"
+        near = "" if best is None else f", up to {short_of(best, accuracy)}{held}"
         return f"{goal} not reached by any seed{within}{near}"
     unit, size = ("s", 1.0) if median < 120 else ("min", 60.0)
     digits = 1 if median < 100 * size else 0
@@ -366,14 +366,14 @@ def _tradeoff(summary: Json) -> Iterator[str]:
             "no threshold: at no weak accuracy that was tried is the expected cost surely below scratch's, in FLOPs"
         )
         if tradeoff["crossing"] is not None:
-            threshold += f" (by point estimates alone from {_share(tradeoff['crossing'])} on)"
+            threshold += f" (by point estimates alone from {share(tradeoff['crossing'])} on)"
     else:
         at_most = "at most " if sentences.least_tried(tradeoff) else ""
-        threshold = f"it pays from weak accuracy {at_most}{_share(tradeoff['threshold'])} on, in FLOPs{_jump(tradeoff)}"
+        threshold = f"it pays from weak accuracy {at_most}{share(tradeoff['threshold'])} on, in FLOPs{_jump(tradeoff)}"
         if tradeoff["scratch"]["censored"]:
             threshold += ", where scratch never reaches the goal"
     least = tradeoff["least_total"]
-    yield threshold if least is None else f"{threshold}; least total at {_share(least)}"
+    yield threshold if least is None else f"{threshold}; least total at {share(least)}"
     if tradeoff["threshold"] is None and summary["weak"] and (pays := summary["weak"]["pays"]):
         few = tradeoff["replicates"]
         fewest = f", which takes {payoff.FEWEST} replicates or more (here {few})" if few < payoff.FEWEST else ""
@@ -388,16 +388,10 @@ def _jump(tradeoff: Mapping[str, Any]) -> str:
     low, high = tradeoff["interval"]
     if low is None or high is None:
         return ""
-    return f" (95 %: cost and scratch's meet between {_share(low)} and {_share(high)})"
+    return f" (95 %: cost and scratch's meet between {share(low)} and {share(high)})"
 
 
 # -- numbers ------------------------------------------------------------------------------------------------
-
-
-def _share(value: float) -> str:
-    """Without the nought, two digits or as many as show it: `.31`, `.009`; `1.00` stays."""
-    digits = max(2, -math.floor(math.log10(value))) if value > 0 else 2
-    return f"{value:.{digits}f}".removeprefix("0")
 
 
 def _threshold(value: float) -> str:
@@ -406,7 +400,7 @@ def _threshold(value: float) -> str:
 
 
 def _interval(bounds: Sequence[float | None]) -> str:
-    low, high = (None if bound is None else _share(bound) for bound in bounds)
+    low, high = (None if bound is None else share(bound) for bound in bounds)
     return f"95 %: {_range(low, high, ' to ')}"
 
 
