@@ -35,22 +35,21 @@ MISTAKE, INTERRUPTED = 2, 130
 JSON_SCHEMA = 1
 """Of what `--json` gives: it grows when a key goes away or means something else; keys may be added."""
 
-HELP = """Finds the cheapest weak model whose embedding makes a larger model grok
-sooner, and certifies it.
+HELP = """Finds the cheapest weak model whose embedding makes a larger model grok sooner, and certifies it.
 
 \b
 Start here:
   gtsearch spaces                 the experiments that come along
   gtsearch check smoke            what one would do; runs nothing
-  gtsearch run smoke              run it; the answer is a folder with report.html
+  gtsearch run smoke              run it; the answer is a folder: report.html
   gtsearch resume runs/smoke-...  go on with a run that was interrupted
 
 An experiment is one YAML file. Take one that comes along, change it, and give its path to `run`.
 
 \b
 Exit codes: 0 done; 1 nothing clears, or nothing that clears pays (the report
-is made all the same), or `doctor` found something bad; 2 a mistake in what was
-asked; 3 broken off, as by a full disk; 130, 143 interrupted."""
+is made all the same), or `doctor` found something bad; 2 a mistake in what
+was asked; 3 broken off, as by a full disk; 130, 143 interrupted."""
 
 app = typer.Typer(
     name="gtsearch",
@@ -145,7 +144,7 @@ def run(
     Examples:
       gtsearch run modadd
       gtsearch run my.yaml --workers 4 --out runs/first
-      gtsearch run modadd --set weak.goal.val_accuracy=0.5 --set report.seeds=20 --seed 1
+      gtsearch run modadd --set weak.goal=0.5 --set report.seeds=20 --seed 1
 
     Ctrl-C stops it and draws what is there; what has finished is kept, and `gtsearch resume` goes on from there. A
     second Ctrl-C leaves at once.
@@ -269,7 +268,7 @@ def track(
     Examples:
       gtsearch track runs/modadd-20260131-101500
       gtsearch track runs/modadd-20260131-101500 --to tensorboard
-      gtsearch track runs/modadd-20260131-101500 --to '{name: mlflow, uri: "http://127.0.0.1:5000"}'
+      gtsearch track runs/mine --to '{name: mlflow, uri: "http://127.0.0.1:5000"}'
     """
     from gtsearch import tracking
 

@@ -133,7 +133,8 @@ def _screened(weak: Json, threshold: str, judged: bool, cost: str) -> Iterator[s
             yield f"nothing that clears pays for the target{why and f': {why}'}"
     else:
         yield f"nothing clears {threshold}: {_best_of(weak['ladder'])}"
-        if gated := [rung for rung in weak["ladder"] if rung["best_cleared"] is not None]:
+        gated = [rung for rung in weak["ladder"] if rung["best_cleared"] is not None]
+        if gated and not weak["withdrawn"]:
             best = max(gated, key=lambda rung: int(rung["best_cleared"]))
             seeds = f"{best['best_cleared']} of {best['gate_seeds']}"
             yield f"to clear on one seed is not enough: at the gate {best['architecture']} clears on {seeds} seeds"
@@ -369,7 +370,8 @@ def _tradeoff(summary: Json) -> Iterator[str]:
             threshold += f" (by point estimates alone from {share(tradeoff['crossing'])} on)"
     else:
         at_most = "at most " if sentences.least_tried(tradeoff) else ""
-        threshold = f"it pays from weak accuracy {at_most}{share(tradeoff['threshold'])} on, in FLOPs{_jump(tradeoff)}"
+        accuracy = f"{at_most}{share(tradeoff['threshold'])}"
+        threshold = f"costs less than scratch from weak accuracy {accuracy} on, in FLOPs{_jump(tradeoff)}"
         if tradeoff["scratch"]["censored"]:
             threshold += ", where scratch never reaches the goal"
     least = tradeoff["least_total"]

@@ -509,7 +509,7 @@ def _prepare(spec: Spec) -> None:
 def _title(spec: Spec, resources: Resources, folder: Path) -> str:
     """What begins, and where it goes; the answer, which may be read alone, says the task again."""
     workers = f"{resources.workers} worker{'' if resources.workers == 1 else 's'}"
-    return f"{spec.name}: {spec.task.title} · {workers}, {resources.device} · into {folder}"
+    return f"{spec.name}: {spec.task.title} · {workers} · {resources.device} · into {folder}"
 
 
 @contextlib.contextmanager
