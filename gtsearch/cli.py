@@ -41,7 +41,7 @@ HELP = """Finds the cheapest weak model whose embedding makes a larger model gro
 Start here:
   gtsearch spaces                 the experiments that come along
   gtsearch check smoke            what one would do; runs nothing
-  gtsearch run smoke              run it; the answer is a folder: report.html
+  gtsearch run smoke              run it; makes a folder with report.html
   gtsearch resume runs/smoke-...  go on with a run that was interrupted
 
 An experiment is one YAML file. Take one that comes along, change it, and give its path to `run`.

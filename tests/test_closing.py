@@ -382,7 +382,7 @@ def test_without_a_threshold_counts_are_of_what_the_judge_saw() -> None:
 def test_a_ratio_that_would_read_one_is_called_as_fast() -> None:
     told = lines(changed(speedup=ratios(1.04, 0.97, 0.9)))
     line = "transfer is as fast as scratch · as fast with the weak model · 1.1 times slower with every search, in FLOPs"
-    assert f"{'':9}{line}" in told
+    assert f"{'':10}{line}" in told
     bound = lines(changed(speedup=ratios(1.04, None, None, lower_bound=True)))
     assert "          transfer is at least 1.0 times faster than scratch, in FLOPs" in bound
 
