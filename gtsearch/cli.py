@@ -691,15 +691,18 @@ def _finite(value: Any) -> Any:
 
 def _tell_end(command: str, ended: Run, as_json: bool) -> int:
     """How a run ended, for a person or a program; its exit code."""
+    from gtsearch import terminal
     from gtsearch.results import SUMMARY, read_json
 
     finished = ended.exit_code in (0, 1) and (ended.folder / SUMMARY).is_file()
-    if not as_json:
-        from gtsearch import terminal
+    summary = read_json(ended.folder / SUMMARY) if finished else None
+    lines = list(ended.lines)
+    if summary is not None:
         from gtsearch.closing import next_steps
 
-        steps = next_steps(read_json(ended.folder / SUMMARY), shlex.quote(str(ended.folder))) if finished else []
-        _say(terminal.folded([*ended.lines, *steps]))
+        lines += next_steps(summary, shlex.quote(str(ended.folder)))
+    if not as_json:
+        _say(terminal.folded(lines))
         return ended.exit_code
     state = {0: "finished", 1: "finished", 3: "broken off"}.get(ended.exit_code, "interrupted")
     page = ended.folder / "report.html"
@@ -708,8 +711,8 @@ def _tell_end(command: str, ended: Run, as_json: bool) -> int:
         "exit_code": ended.exit_code,
         "state": state,
         "report": str(page) if page.is_file() else None,
-        "lines": ended.lines,
-        "summary": read_json(ended.folder / SUMMARY) if finished else None,
+        "lines": lines,
+        "summary": summary,
     }
     _give(command, told)
     return ended.exit_code

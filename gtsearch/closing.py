@@ -51,7 +51,12 @@ def closing_lines(summary: Json, ledger: pd.DataFrame, environment: Json, report
 
 
 def next_steps(summary: Json, folder: str) -> list[str]:
-    """What to do after a run that came to its end; `folder`: of the run, as a shell takes it."""
+    """What to do after a run that came to its end, none after one that a mistake of the search ended.
+
+    `folder`: of the run, as a shell takes it.
+    """
+    if summary["error"]:
+        return []
     weak, scratch = summary["weak"], summary["methods"].get("scratch")
     steps = []
     if scratch is not None and not scratch["reached"] and not (weak is not None and weak["pays"]):

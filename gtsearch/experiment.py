@@ -489,8 +489,8 @@ def finish(
     lines = closing_lines(summary, ledger, environment, report)
     if error is not None:
         lines = [
-            f"error    the search stopped on a mistake of its own: {summary['error']}",
-            f"         the answer is not known; what was found is kept, and goes on with: gtsearch resume {folder}",
+            f"error     the search stopped on a mistake of its own: {summary['error']}",
+            f"          the answer is not known; what was found is kept, and goes on with: gtsearch resume {folder}",
             lines[-1],
         ]
     return Run(folder, summary["exit_code"], lines)

@@ -101,6 +101,7 @@ GOOD: dict[str, Any] = {
     "tradeoff": study(0.3, [0.2, 0.3], 0.4),
     "variations": None,
     "warnings": [],
+    "error": None,
 }
 ENVIRONMENT = {"workers": 2, "device": "cpu", "device_names": ["a fast one"]}
 
@@ -455,6 +456,10 @@ def test_pipelines_that_did_not_run_and_those_without_an_embedding_are_said() ->
 )
 def test_where_scratch_never_gets_there_the_next_step_is_another_goal(best: float | None, step: str) -> None:
     assert next_steps(dead_end(scratch=best), "runs/x") == [f"next: {step}"]
+
+
+def test_after_a_mistake_of_the_search_no_step_is_told() -> None:
+    assert next_steps(GOOD | {"error": "KeyError: 'a'"}, "runs/x") == []
 
 
 def test_an_embedding_that_pays_is_exported_though_scratch_never_gets_there() -> None:
