@@ -58,8 +58,9 @@ def next_steps(summary: Json, folder: str) -> list[str]:
     if summary["error"]:
         return []
     weak, scratch = summary["weak"], summary["methods"].get("scratch")
+    answered = weak["pays"] if weak else any(record["reached"] for record in summary["methods"].values())
     steps = []
-    if scratch is not None and not scratch["reached"] and not (weak is not None and weak["pays"]):
+    if scratch is not None and not scratch["reached"] and not answered:
         steps.append(lower_goal(scratch.get("best_val_accuracy"), summary["target_goal"]))
     if weak is not None and not weak["pays"] and not weak["clears"]:
         steps.append(_easier(summary))
@@ -79,7 +80,7 @@ def _easier(summary: Json) -> str:
         return f"give the weak models {more}; or ask no accuracy of them: weak.goal: none"
     best = _highest(summary["weak"]["ladder"])
     came = None if best is None else float(best["best_val_accuracy"])
-    below = "" if came is None or came >= summary["threshold"] else f" to below {share(came)}"
+    below = "" if came is None or came >= summary["threshold"] else f" to below {short_of(came, summary['threshold'])}"
     return f"lower weak.goal.val_accuracy{below} (--set), or give the weak models {more}"
 
 
@@ -382,8 +383,9 @@ def _tradeoff(summary: Json) -> Iterator[str]:
     least = tradeoff["least_total"]
     yield threshold if least is None else f"{threshold}; least total at {share(least)}"
     if tradeoff["threshold"] is None and summary["weak"] and (pays := summary["weak"]["pays"]):
-        few = tradeoff["replicates"]
-        fewest = f", which takes {payoff.FEWEST} replicates or more (here {few})" if few < payoff.FEWEST else ""
+        replicates, fewest = tradeoff["replicates"], ""
+        if replicates < payoff.FEWEST:
+            fewest = f"; unless scratch misses, that takes {payoff.FEWEST} replicates or more (here {replicates})"
         yield (
             f"no contradiction to `pays`, which compares the medians of {pays['pipelines']} pipelines and of scratch: "
             f"a threshold asks the whole 95 % interval of the expected cost to lie below scratch's{fewest}"

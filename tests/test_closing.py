@@ -493,11 +493,19 @@ def test_above_chance_is_said_as_it_was_asked_and_why_it_was_not_cleared() -> No
     assert not any("not enough" in line for line in lines(summary))
 
 
-@pytest.mark.parametrize(("best", "below"), [(0.314, " to below .31"), (0.45, "")])
+@pytest.mark.parametrize(("best", "below"), [(0.316, " to below .31"), (0.45, "")])
 def test_where_nothing_clears_a_lower_threshold_is_named(best: float, below: str) -> None:
     weak = {"clears": None, "pays": None, "ladder": [rung("a", None, "") | {"best_val_accuracy": best}]}
     (step,) = next_steps(changed(weak=weak), "runs/x")
     assert step.startswith(f"next: lower weak.goal.val_accuracy{below} (--set), or give the weak models more data")
+
+
+def test_without_a_weak_stage_a_method_that_gets_there_is_an_answer() -> None:
+    summary = dead_end(scratch=0.9) | {"weak": None}
+    assert "target.goal.val_accuracy" in next_steps(summary, "runs/x")[0]
+    summary["methods"]["onehot"] = GOOD["methods"]["transfer"]
+    (step,) = next_steps(summary, "runs/x")
+    assert step.startswith("next: gtsearch price runs/x")
 
 
 def test_where_both_stages_fail_both_next_steps_are_told() -> None:
