@@ -16,6 +16,7 @@ import pandas as pd
 from gtsearch.analysis import bill, pipelines, stats
 from gtsearch.analysis.members import rows_of
 from gtsearch.identity import digest
+from gtsearch.reach import falls_short, lower_goal
 from gtsearch.results import SCHEMA
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Row, cleared
@@ -124,6 +125,7 @@ def _summarise(policy: Policy, trials: pd.DataFrame, error: Exception | None) ->
         "cost": spec.weak.cost if spec.weak else None,
         "judge": spec.weak.judge.by if spec.weak else None,
         "threshold": spec.weak_threshold,
+        "above_chance": spec.weak is not None and spec.weak.goal.val_accuracy == "above_chance",
         "target_goal": spec.target_threshold,
         "complete": findings.complete,
         "error": None if error is None else f"{type(error).__name__}: {error}",
@@ -136,7 +138,8 @@ def _summarise(policy: Policy, trials: pd.DataFrame, error: Exception | None) ->
         "methods": methods,
         **_speedups(trials, methods),
         "tradeoff": _tradeoff(findings),
-        "warnings": _warnings(spec, policy),
+        "not_run": _not_run(spec, methods, findings),
+        "warnings": _warnings(spec, policy, methods),
         "exit_code": 0 if findings.pays is not None or (policy.ladder is None and findings.complete) else 1,
     }
 
@@ -413,6 +416,9 @@ def _method(
         "interval": list(stats.wilson(k, n)),
         **{f"{unit}_to_goal": _time(own, unit, n - len(ran)) for unit in stats.UNITS},
         "cap_epochs": max((row["cap_epochs"] for row in ran if row["status"] == "capped"), default=None),
+        "best_val_accuracy": max(
+            (row["best_val_accuracy"] for row in ran if row["best_val_accuracy"] is not None), default=None
+        ),
         "test_accuracy": float(test.median()) if len(test) else None,
         "stayed": int(stayed.sum()) if len(stayed) else None,
         "tuning_members": len(tuning),
@@ -470,7 +476,13 @@ def _tradeoff(findings: Findings) -> Json | None:
     return {"horizon_epochs": findings.study.horizon, **decided, "pipelines": told}
 
 
-def _warnings(spec: Spec, policy: Policy) -> list[str]:
+def _not_run(spec: Spec, methods: Json, findings: Findings) -> list[str]:
+    """The methods, and `tradeoff`, that were asked for and have no answer."""
+    left_out = [method for method in spec.target.methods if method not in methods]
+    return [*left_out, *(["tradeoff"] if spec.tradeoff is not None and findings.study is None else [])]
+
+
+def _warnings(spec: Spec, policy: Policy, methods: Json) -> list[str]:
     findings = policy.findings
     warnings: list[str] = []
     tuned = [findings.reference.tuned] if findings.reference else []
@@ -478,10 +490,16 @@ def _warnings(spec: Spec, policy: Policy) -> list[str]:
     tuned += [one for one, _ in findings.controls.values()]
     for one in tuned:
         warnings += [f"the best config lies on the edge of its space: {text}" for text in policy.target.edges(one)]
-    if findings.reference is not None and findings.reference.flops is None:
+    reference, max_epochs = findings.reference, spec.target.budget.max_epochs
+    if reference is not None and not any(map(cleared, reference.rows)):
+        best, goal = reference.best_val_accuracy, spec.target_threshold
+        short = falls_short("scratch", len(reference.rows), best, goal, max_epochs)
+        bound = "; every speed-up is a lower bound" if any(told["reached"] for told in methods.values()) else ""
+        warnings.append(f"{short}{bound}; {lower_goal(best, goal)}")
+    elif reference is not None and reference.flops is None:
         warnings.append(
             f"scratch is censored: no more than half of its report seeds reach the goal in "
-            f"{spec.target.budget.max_epochs} epochs, so every speed-up is a lower bound"
+            f"{max_epochs} epochs, so every speed-up is a lower bound"
         )
     counted = policy.board.counted
     failed = sum(row["status"] == "failed" for run_id, row in policy.board.rows.items() if run_id in counted)

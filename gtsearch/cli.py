@@ -41,14 +41,15 @@ HELP = """Finds the cheapest weak model whose embedding makes a larger model gro
 Start here:
   gtsearch spaces                 the experiments that come along
   gtsearch check smoke            what one would do; runs nothing
-  gtsearch run smoke              run it; the answer is a folder with report.html
+  gtsearch run smoke              run it; makes a folder with report.html
   gtsearch resume runs/smoke-...  go on with a run that was interrupted
 
 An experiment is one YAML file. Take one that comes along, change it, and give its path to `run`.
 
 \b
-Exit codes: 0 done; 1 nothing clears, or nothing that clears pays (the report is made all the same), or `doctor`
-found something bad; 2 a mistake in what was asked; 3 broken off, as by a full disk; 130, 143 interrupted."""
+Exit codes: 0 done; 1 nothing clears, or nothing that clears pays (the report
+is made all the same), or `doctor` found something bad; 2 a mistake in what
+was asked; 3 broken off, as by a full disk; 130, 143 interrupted."""
 
 app = typer.Typer(
     name="gtsearch",
@@ -143,7 +144,7 @@ def run(
     Examples:
       gtsearch run modadd
       gtsearch run my.yaml --workers 4 --out runs/first
-      gtsearch run modadd --set weak.goal.val_accuracy=0.5 --set report.seeds=20 --seed 1
+      gtsearch run modadd --set weak.goal=0.5 --set report.seeds=20 --seed 1
 
     Ctrl-C stops it and draws what is there; what has finished is kept, and `gtsearch resume` goes on from there. A
     second Ctrl-C leaves at once.
@@ -271,7 +272,7 @@ def track(
     Examples:
       gtsearch track runs/modadd-20260131-101500
       gtsearch track runs/modadd-20260131-101500 --to tensorboard
-      gtsearch track runs/modadd-20260131-101500 --to '{name: mlflow, uri: "http://127.0.0.1:5000"}'
+      gtsearch track runs/mine --to '{name: mlflow, uri: "http://127.0.0.1:5000"}'
     """
     from gtsearch import tracking
 
@@ -694,13 +695,18 @@ def _finite(value: Any) -> Any:
 
 def _tell_end(command: str, ended: Run, as_json: bool) -> int:
     """How a run ended, for a person or a program; its exit code."""
+    from gtsearch import terminal
     from gtsearch.results import SUMMARY, read_json
 
     finished = ended.exit_code in (0, 1) and (ended.folder / SUMMARY).is_file()
+    summary = read_json(ended.folder / SUMMARY) if finished else None
+    lines = list(ended.lines)
+    if summary is not None:
+        from gtsearch.closing import next_steps
+
+        lines += next_steps(summary, shlex.quote(str(ended.folder)))
     if not as_json:
-        _say(ended.lines)
-        if finished:
-            _say(_next_step(read_json(ended.folder / SUMMARY), shlex.quote(str(ended.folder))))
+        _say(terminal.folded(lines))
         return ended.exit_code
     state = {0: "finished", 1: "finished", 3: "broken off"}.get(ended.exit_code, "interrupted")
     page = ended.folder / "report.html"
@@ -709,22 +715,11 @@ def _tell_end(command: str, ended: Run, as_json: bool) -> int:
         "exit_code": ended.exit_code,
         "state": state,
         "report": str(page) if page.is_file() else None,
-        "lines": ended.lines,
-        "summary": read_json(ended.folder / SUMMARY) if finished else None,
+        "lines": lines,
+        "summary": summary,
     }
     _give(command, told)
     return ended.exit_code
-
-
-def _next_step(summary: Mapping[str, Any], folder: str) -> Iterator[str]:
-    """What to type after a run that came to its end."""
-    weak = summary["weak"]
-    if weak is not None and (weak["pays"] or weak["clears"]):
-        yield f"next: gtsearch export {folder}   the embedding, for a model of your own"
-    elif weak is not None:
-        yield "next: the report says how far it came; lower weak.goal.val_accuracy (--set), or raise weak.budget"
-    else:
-        yield f"next: gtsearch price {folder}   what an epoch takes on this device, alone"
 
 
 def _drop_output() -> None:

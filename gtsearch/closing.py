@@ -1,14 +1,17 @@
-"""What a person reads at the end of a run: a dozen lines made from the summary. Entry: `closing_lines`."""
+"""What a person reads at the end of a run: a dozen lines made from the summary, and what to type next.
+
+Entries: `closing_lines`, `next_steps`.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gtsearch.analysis import sentences, stats
+from gtsearch.analysis import payoff, sentences, stats
 from gtsearch.progress import duration
+from gtsearch.reach import lower_goal, share, short_of
 from gtsearch.trust import printable
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ def closing_lines(summary: Json, ledger: pd.DataFrame, environment: Json, report
         "weak": _weak(summary),
         "target": _target(summary),
         "varied": _variations(summary),
-        "pays": _tradeoff(summary),
+        "accuracy": _tradeoff(summary),
         "warning": iter(summary["warnings"]),
         "report": iter([str(report_path)]),
     }
@@ -47,10 +50,44 @@ def closing_lines(summary: Json, ledger: pd.DataFrame, environment: Json, report
     return list(map(printable, lines))
 
 
+def next_steps(summary: Json, folder: str) -> list[str]:
+    """What to do after a run that came to its end, none after one that a mistake of the search ended.
+
+    `folder`: of the run, as a shell takes it.
+    """
+    if summary["error"]:
+        return []
+    weak, scratch = summary["weak"], summary["methods"].get("scratch")
+    answered = weak["pays"] if weak else any(record["reached"] for record in summary["methods"].values())
+    steps = []
+    if scratch is not None and not scratch["reached"] and not answered:
+        steps.append(lower_goal(scratch.get("best_val_accuracy"), summary["target_goal"]))
+    if weak is not None and not weak["pays"] and not weak["clears"]:
+        steps.append(_easier(summary))
+    if not steps and weak is not None:
+        steps.append(f"gtsearch export {folder}   the embedding, for a model of your own")
+    return [
+        f"next: {step}" for step in steps or [f"gtsearch price {folder}   what an epoch takes on this device, alone"]
+    ]
+
+
+def _easier(summary: Json) -> str:
+    """What to do where no weak model clears."""
+    more = "more data (task.train_fraction), more epochs (weak.budget.max_epochs) or larger architectures (weak.model)"
+    if summary["threshold"] is None:
+        return f"give the weak models {more}"
+    if summary.get("above_chance"):
+        return f"give the weak models {more}; or ask no accuracy of them: weak.goal: none"
+    best = _highest(summary["weak"]["ladder"])
+    came = None if best is None else float(best["best_val_accuracy"])
+    below = "" if came is None or came >= summary["threshold"] else f" to below {short_of(came, summary['threshold'])}"
+    return f"lower weak.goal.val_accuracy{below} (--set), or give the weak models {more}"
+
+
 def _experiment(summary: Json, ledger: pd.DataFrame, environment: Json) -> str:
     total = ledger[ledger["purpose"] == "total"]["wall_seconds"].iloc[0]
     workers = environment["workers"]
-    title = f"{summary['title']}, {summary['train_words']}, chance {_share(summary['chance'])}"
+    title = f"{summary['title']}, {summary['train_words']}, chance {share(summary['chance'])}"
     device = environment["device"] if environment["device"] == "cpu" else environment["device_names"][0]
     return f"{title} · {workers} {_plural('worker', workers)} · {device} · {duration(total)}"
 
@@ -65,13 +102,19 @@ def _weak(summary: Json) -> Iterator[str]:
     if summary["threshold"] is None:
         yield from _unscreened(summary)
     else:
-        yield from _screened(weak, _threshold(summary["threshold"]), summary["judge"] == "target", summary["cost"])
+        yield from _screened(weak, _asked(summary), summary["judge"] == "target", summary["cost"])
     if weak["withdrawn"]:
         yield f"withdrawn: {weak['withdrawn']} that had passed and then failed on fresh seeds"
     judged = summary["threshold"] is None
     bracket = " · ".join(filter(None, (_undecided(weak["undecided"], judged), _excluded(weak["excluded"], judged))))
     if bracket:
         yield bracket
+
+
+def _asked(summary: Json) -> str:
+    """The threshold as the user wrote it."""
+    threshold = summary["threshold"]
+    return f"above chance ({share(threshold)})" if summary.get("above_chance") else _threshold(threshold)
 
 
 def _screened(weak: Json, threshold: str, judged: bool, cost: str) -> Iterator[str]:
@@ -96,6 +139,11 @@ def _screened(weak: Json, threshold: str, judged: bool, cost: str) -> Iterator[s
             yield f"nothing that clears pays for the target{why and f': {why}'}"
     else:
         yield f"nothing clears {threshold}: {_best_of(weak['ladder'])}"
+        gated = [rung for rung in weak["ladder"] if rung["best_cleared"] is not None]
+        if gated and not weak["withdrawn"]:
+            best = max(gated, key=lambda rung: int(rung["best_cleared"]))
+            seeds = f"{best['best_cleared']} of {best['gate_seeds']}"
+            yield f"to clear on one seed is not enough: at the gate {best['architecture']} clears on {seeds} seeds"
 
 
 def _unscreened(summary: Json) -> Iterator[str]:
@@ -151,14 +199,20 @@ def _why_not(ladder: Sequence[Json], architecture: str) -> str:
 
 
 def _best_of(ladder: Sequence[Json]) -> str:
-    tried = [rung for rung in ladder if rung["best_val_accuracy"] is not None]
-    if not tried:
+    best = _highest(ladder)
+    if best is None:
         return "no architecture was tried"
-    best = max(tried, key=lambda rung: float(rung["best_val_accuracy"]))
+    tried = sum(rung["best_val_accuracy"] is not None for rung in ladder)
     return (
-        f"{len(tried)} {_plural('architecture', len(tried))} tried, the best accuracy is "
-        f"{_share(best['best_val_accuracy'])} of {best['architecture']}"
+        f"{tried} {_plural('architecture', tried)} tried, the best accuracy is "
+        f"{share(best['best_val_accuracy'])} of {best['architecture']}"
     )
+
+
+def _highest(ladder: Sequence[Json]) -> Json | None:
+    """The architecture that came to the highest accuracy."""
+    tried = [rung for rung in ladder if rung["best_val_accuracy"] is not None]
+    return max(tried, key=lambda rung: float(rung["best_val_accuracy"]), default=None)
 
 
 def _undecided(entries: Sequence[Json], judged: bool) -> str:
@@ -192,7 +246,7 @@ def _gate(entry: Json, judged: bool) -> str:
         return f"{entry['best_cleared']} of {entry['gate_seeds']} {carry} the target"
     if entry["best_cleared"] is not None:
         return f"{entry['best_cleared']} of {entry['gate_seeds']}"
-    return "none at the gate" if entry["best_val_accuracy"] is None else f"up to {_share(entry['best_val_accuracy'])}"
+    return "none at the gate" if entry["best_val_accuracy"] is None else f"up to {share(entry['best_val_accuracy'])}"
 
 
 def _more(count: int) -> str:
@@ -206,18 +260,36 @@ def _target(summary: Json) -> Iterator[str]:
     methods = summary["methods"]
     if not methods:
         yield "not run: no weak model to start from" if summary["weak"] else "not run: the search ended before it"
-    goal = _threshold(summary["target_goal"])
+    goal = summary["target_goal"]
     first = [name for name in ("transfer", "scratch") if name in methods]
     order = first + [name for name in methods if name not in first]
-    times = {name: _time(methods[name], goal) for name in order}
+    reach = {name: f"{methods[name]['reached']} of {methods[name]['seeds']}" for name in order}
     for name in order:
-        yield (
-            f"{name:<{max(map(len, order))}}  {times[name]:<{max(map(len, times.values()))}}  "
-            f"{methods[name]['reached']} of {methods[name]['seeds']}"
-        )
+        columns = (f"{name:<{max(map(len, order))}}", f"{reach[name]:<{max(map(len, reach.values()))}}")
+        yield "  ".join((*columns, _time(methods[name], goal)))
+    yield from _missing(summary)
     faster = _fastest(methods) if summary["weak"] is None else _speedup(summary["speedup"])
     if faster:
         yield faster
+
+
+def _missing(summary: Json) -> Iterator[str]:
+    """Why some methods have fewer seeds than others, or none."""
+    methods = summary["methods"]
+    transfer, scratch = methods.get("transfer"), methods.get("scratch")
+    if transfer is not None and scratch is not None and transfer["seeds"] < scratch["seeds"]:
+        missed, left = transfer["seeds"] - transfer["reached"], scratch["seeds"] - transfer["seeds"]
+        yield (
+            f"{transfer['seeds']} of {scratch['seeds']} pipelines ran: with {missed} of transfer "
+            f"missed, the other {left} cannot make it pay (report.at_least)"
+        )
+    if transfer is not None and (empty := transfer["seeds"] - len(transfer["run_ids"])) > 0:
+        yield f"{empty} of {transfer['seeds']} pipelines came to no embedding, and no target ran: counted as missed"
+    if methods and (left_out := summary.get("not_run")):
+        weak = summary["weak"]
+        bare = weak is not None and not weak["pays"] and not weak["clears"]
+        why = ", for want of a weak model that clears" if bare else ""
+        yield f"not run{why}: {', '.join('the trade-off' if name == 'tradeoff' else name for name in left_out)}"
 
 
 def _fastest(methods: Json) -> str:
@@ -250,14 +322,18 @@ def _variations(summary: Json) -> Iterator[str]:
         yield f"{len(varied) - VARIED} more in the report"
 
 
-def _time(method: Json, goal: str) -> str:
-    """`0.99 in 12.3 s [10.1, 14.2]`; `[from 10.1]` where the upper bound was not seen."""
+def _time(method: Json, accuracy: float) -> str:
+    """`0.99 in 12.3 s [10.1, 14.2]`; `[from 10.1]` where the upper bound was not seen; else how near the best came."""
+    goal = _threshold(accuracy)
     median, (low, high) = method["seconds_to_goal"]["median"], method["seconds_to_goal"]["interval"]
     if median is None:
         within = f" in {method['cap_epochs']} epochs" if method.get("cap_epochs") else ""
         if method["reached"]:
             return f"{goal} reached by half the seeds or fewer{within}"
-        return f"{goal} not reached by any seed{within}"
+        best = method.get("best_val_accuracy")
+        held = "" if best is None or best < accuracy else " and not held"
+        near = "" if best is None else f", up to {short_of(best, accuracy)}{held}"
+        return f"{goal} not reached by any seed{within}{near}"
     unit, size = ("s", 1.0) if median < 120 else ("min", 60.0)
     digits = 1 if median < 100 * size else 0
     first, last = (None if bound is None else f"{bound / size:.{digits}f}" for bound in (low, high))
@@ -293,16 +369,27 @@ def _tradeoff(summary: Json) -> Iterator[str]:
     if tradeoff is None:
         return
     if tradeoff["threshold"] is None:
-        threshold = "at no weak accuracy that was tried: no threshold, in FLOPs"
+        threshold = (
+            "no threshold: at no weak accuracy that was tried is the expected cost surely below scratch's, in FLOPs"
+        )
         if tradeoff["crossing"] is not None:
-            threshold += f" (by point estimates alone from {_share(tradeoff['crossing'])} on)"
+            threshold += f" (by point estimates alone from {share(tradeoff['crossing'])} on)"
     else:
         at_most = "at most " if sentences.least_tried(tradeoff) else ""
-        threshold = f"from weak accuracy {at_most}{_share(tradeoff['threshold'])} on, in FLOPs{_jump(tradeoff)}"
+        accuracy = f"{at_most}{share(tradeoff['threshold'])}"
+        threshold = f"costs less than scratch from weak accuracy {accuracy} on, in FLOPs{_jump(tradeoff)}"
         if tradeoff["scratch"]["censored"]:
             threshold += ", where scratch never reaches the goal"
     least = tradeoff["least_total"]
-    yield threshold if least is None else f"{threshold}; least total at {_share(least)}"
+    yield threshold if least is None else f"{threshold}; least total at {share(least)}"
+    if tradeoff["threshold"] is None and summary["weak"] and (pays := summary["weak"]["pays"]):
+        replicates, fewest = tradeoff["replicates"], ""
+        if replicates < payoff.FEWEST:
+            fewest = f"; unless scratch misses, that takes {payoff.FEWEST} replicates or more (here {replicates})"
+        yield (
+            f"no contradiction to `pays`, which compares the medians of {pays['pipelines']} pipelines and of scratch: "
+            f"a threshold asks the whole 95 % interval of the expected cost to lie below scratch's{fewest}"
+        )
 
 
 def _jump(tradeoff: Mapping[str, Any]) -> str:
@@ -310,16 +397,10 @@ def _jump(tradeoff: Mapping[str, Any]) -> str:
     low, high = tradeoff["interval"]
     if low is None or high is None:
         return ""
-    return f" (95 %: cost and scratch's meet between {_share(low)} and {_share(high)})"
+    return f" (95 %: cost and scratch's meet between {share(low)} and {share(high)})"
 
 
 # -- numbers ------------------------------------------------------------------------------------------------
-
-
-def _share(value: float) -> str:
-    """Without the nought, two digits or as many as show it: `.31`, `.009`; `1.00` stays."""
-    digits = max(2, -math.floor(math.log10(value))) if value > 0 else 2
-    return f"{value:.{digits}f}".removeprefix("0")
 
 
 def _threshold(value: float) -> str:
@@ -328,7 +409,7 @@ def _threshold(value: float) -> str:
 
 
 def _interval(bounds: Sequence[float | None]) -> str:
-    low, high = (None if bound is None else _share(bound) for bound in bounds)
+    low, high = (None if bound is None else share(bound) for bound in bounds)
     return f"95 %: {_range(low, high, ' to ')}"
 
 

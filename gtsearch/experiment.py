@@ -342,13 +342,14 @@ class Conductor:
         self._guard(self._tell, None)
 
     def _tell(self) -> None:
-        running = sum(len(job.members) for job in self.jobs.values())
+        out = {member.run_id for job in self.jobs.values() for member in job.members} - self.seen
+        training = len(out & self.progress.keys())
         self.display.update(
             narrative.state(self.policy, self.jobs.values())
             | {
                 "done": self.finished,
-                "running": running,
-                "jobs_out": len(self.jobs),
+                "training": training,
+                "waiting": len(out) - training,
                 "elapsed_seconds": self.elapsed_seconds,
                 "workers": self.policy.workers,
             }
@@ -375,7 +376,7 @@ def _conduct(
     try:
         policy = ablation_for(spec, resources.workers, STACKED_MEMBERS if resources.device == "cuda" else None)
         modules = {name: one.model_dump() for name, one in spec.modules.items()}
-        display = Display(_title(spec, resources), quiet=verbose)
+        display = Display(_title(spec, resources, folder), quiet=verbose)
         say = print if verbose else display.note
         told = tracking.Tracking(spec.trackers, folder, spec, environment, say, lambda: stop.number is not None)
         with told as trackers:
@@ -494,8 +495,8 @@ def finish(
     lines = closing_lines(summary, ledger, environment, report)
     if error is not None:
         lines = [
-            f"error    the search stopped on a mistake of its own: {summary['error']}",
-            f"         the answer is not known; what was found is kept, and goes on with: gtsearch resume {folder}",
+            f"error     the search stopped on a mistake of its own: {summary['error']}",
+            f"          the answer is not known; what was found is kept, and goes on with: gtsearch resume {folder}",
             lines[-1],
         ]
     return Run(folder, summary["exit_code"], lines)
@@ -511,10 +512,10 @@ def _prepare(spec: Spec) -> None:
 # -- the surroundings --------------------------------------------------------------------------------------
 
 
-def _title(spec: Spec, resources: Resources) -> str:
-    return (
-        f"{spec.name}   {spec.task.title}, {spec.task.train_words} · {resources.workers} workers · {resources.device}"
-    )
+def _title(spec: Spec, resources: Resources, folder: Path) -> str:
+    """What begins, and where it goes; the answer, which may be read alone, says the task again."""
+    workers = f"{resources.workers} worker{'' if resources.workers == 1 else 's'}"
+    return f"{spec.name}: {spec.task.title} · {workers} · {resources.device} · into {folder}"
 
 
 @contextlib.contextmanager

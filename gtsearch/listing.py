@@ -60,11 +60,12 @@ def runs(folder: Path) -> list[Listed]:
 def runs_table(listed: Sequence[Listed]) -> list[str]:
     """Runs for a person, a row each, and what to do about those that need something."""
     rows = [
-        (run.run, run.started or "", _age(run.age_seconds), run.state, run.answer or "", run.speedup or "")
+        (run.run, run.started or "", _age(run.age_seconds), run.state, run.answer or "", _short(run.speedup))
         for run in listed
     ]
     notes = [f"{run.run}: {run.next}" for run in listed if run.next]
-    table = terminal.table(("run", "started", "age", "state", "weak model", "speed-up"), rows)
+    head = ("run", "started", "age", "state", "weak model", "speed-up")
+    table = terminal.table(head, rows, spared=[head.index("started"), head.index("age")])
     return [*table, *([""] if notes else []), *notes]
 
 
@@ -171,6 +172,10 @@ def _weak(weak: Mapping[str, Any] | None) -> str:
         if weak[verdict]:
             return f"{weak[verdict]['architecture']} {verdict}"
     return "nothing clears"
+
+
+def _short(speedup: str | None) -> str:
+    return (speedup or "").replace("at least ", ">= ").removesuffix(" times")
 
 
 def _speedup(ratio: Mapping[str, Any]) -> str | None:

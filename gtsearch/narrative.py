@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gtsearch.reach import falls_short, lower_goal
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Phase, cleared
 from gtsearch.search.policy import Job, Policy
+from gtsearch.search.target import Reference
 from gtsearch.spec import BASE
 
 PHASES = {
     Phase.SCRATCH: "scratch reference",
-    Phase.JUDGE: "gate and judge",
+    Phase.JUDGE: "testing a candidate",
     Phase.LADDER: "weak ladder",
     Phase.TARGET: "target and controls",
     Phase.TRADEOFF: "trade-off",
-    Phase.AHEAD: "looking ahead",
+    Phase.AHEAD: "likely needed next",
 }
 
 _WHY = {
@@ -104,10 +106,7 @@ def _news(policy: Policy) -> list[str]:
     found = policy.findings
     lines = []
     if found.reference is not None:
-        reached = sum(map(cleared, found.reference.rows))
-        epochs = found.reference.epochs
-        median = f"median {epochs:g} epochs" if epochs is not None else "censored"
-        lines.append(f"scratch confirmed: {reached} of {len(found.reference.rows)} seeds reach the goal, {median}")
+        lines.append(f"scratch confirmed: {_reference(policy, found.reference)}")
     withdrawn = {c.candidate.key for c in found.confirmations if found.pays is None or c is not found.pays}
     for rung in policy.ladder.rungs.values() if policy.ladder else ():
         label = rung.architecture.label
@@ -128,6 +127,15 @@ def _news(policy: Policy) -> list[str]:
         least = "smallest" if policy.ladder.weak.cost == "params" else "cheapest"
         lines.append(f"{least} that clears: {found.clears.architecture.label} ({k} of {len(found.clears_rows)} seeds)")
     return lines
+
+
+def _reference(policy: Policy, reference: Reference) -> str:
+    if reached := sum(map(cleared, reference.rows)):
+        median = "censored" if reference.epochs is None else f"median {reference.epochs:g} epochs"
+        return f"{reached} of {len(reference.rows)} seeds reach the goal, {median}"
+    best, goal, epochs = reference.best_val_accuracy, policy.spec.target_threshold, policy.spec.target.budget.max_epochs
+    short = falls_short("it", len(reference.rows), best, goal, epochs)
+    return f"{short}; the search goes on; for a goal within reach {lower_goal(best, goal)}"
 
 
 def _unit(policy: Policy) -> str:

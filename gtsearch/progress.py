@@ -30,8 +30,9 @@ class Display:
     """Shows the state of a run; used as a context manager.
 
     A state is a mapping with any of: `phase` (such as `weak ladder`), `why` (what is being tried and why),
-    `best` (the best so far), `done`, `running` (members), `jobs_out`, `workers`, `elapsed_seconds`, and
-    `remaining_seconds`: None where nobody knows, an upper estimate, or a pair of a low and a high one.
+    `best` (the best so far), `done`, `training` and `waiting` (training runs: at a worker, and handed out to one
+    that is not there yet), `workers`, `elapsed_seconds`, and `remaining_seconds`: None where nobody knows, an upper
+    estimate, or a pair of a low and a high one. In plain lines the best so far stands where it changed.
 
     When the reader of a pipe goes away the display falls silent: the run is worth more than its progress.
 
@@ -58,6 +59,7 @@ class Display:
         )
         self._state: Mapping[str, Any] = {}
         self._phase: str | None = None
+        self._best = ""
         self._shown_at = -math.inf
 
     def __enter__(self) -> Display:
@@ -119,14 +121,18 @@ class Display:
         """Phase, why, best, and a line of numbers: time first, because a narrow terminal crops the end."""
         state = self._state
         best = f"best: {state['best']}" if state.get("best") else ""
+        if not self._live:
+            best, self._best = "" if best == self._best else best, best
         texts = [_one_line(str(text or "")) for text in (state.get("phase"), state.get("why"), best)]
         spent = [duration(state["elapsed_seconds"])] if self._live and state.get("elapsed_seconds") is not None else []
-        counts = [f"{state[key]} {word}" for key, word in _COUNTS if state.get(key) is not None]
-        numbers = [*spent, remaining(state.get("remaining_seconds")), *counts]
+        known = {key: f"{state[key]} {key}" for key in _COUNTS if state.get(key) is not None}
+        if state.get("workers") == 1:
+            known["workers"] = "1 worker"
+        numbers = [*spent, remaining(state.get("remaining_seconds")), *known.values()]
         return [line for line in (*texts, " · ".join(filter(None, numbers))) if line]
 
 
-_COUNTS = (("done", "done"), ("running", "running"), ("jobs_out", "jobs out"), ("workers", "workers"))
+_COUNTS = ("done", "training", "waiting", "workers")
 
 
 def duration(seconds: float) -> str:

@@ -86,6 +86,7 @@ _METHOD = {
     "seconds_to_goal": _MEDIAN,
     "flops_to_goal": _MEDIAN,
     "cap_epochs": Maybe(WHOLE, absent=True),
+    "best_val_accuracy": Maybe(NUMBER, absent=True),
     "test_accuracy": OPTIONAL,
     "stayed": Maybe(WHOLE, absent=True),
     "tuning_members": WHOLE,
@@ -143,6 +144,7 @@ _ONE = {
     "chance": NUMBER,
     **dict.fromkeys(("cost", "judge", "error"), Maybe(TEXT)),
     "threshold": OPTIONAL,
+    "above_chance": Maybe(FLAG, absent=True),
     "target_goal": NUMBER,
     "complete": FLAG,
     "scratch_reference": dict.fromkeys(("flops", "seconds", "epochs"), OPTIONAL),
@@ -161,6 +163,7 @@ _ONE = {
     "speedup_units": Maybe({"seconds": _SPEEDUPS, "epochs": _SPEEDUPS}, absent=True),
     "break_even_runs": Maybe(Each(OPTIONAL), absent=True),
     "tradeoff": Maybe(_TRADEOFF),
+    "not_run": Maybe([TEXT], absent=True),
     "warnings": [TEXT],
     "exit_code": WHOLE,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -36,14 +37,24 @@ def console() -> Console:
     return Console(highlight=False, no_color=True if os.environ.get("CLICOLOR") == "0" else None)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = (), spared: Sequence[int] = ()
+) -> list[str]:
     """Rows as a table where it fits; else as blocks, a row each: its first cell, and a line a further cell.
 
     Args:
         right: which columns hold numbers.
+        spared: which columns a table can do without where it is too wide, the first to go first.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     width = columns()
+    for gone in range(1, len(spared) + 1):
+        if width >= _least_width(head, cells):
+            break
+        kept = [i for i in range(len(head)) if i not in spared[:gone]]
+        fewer = [head[i] for i in kept], [[row[i] for i in kept] for row in cells]
+        if width >= _least_width(*fewer):
+            return table(*fewer, [kept.index(i) for i in right if i in kept])
     if width < _least_width(head, cells):
         return [line for row in cells for line in _block(head, row, width)]
     drawn = Table(box=box.SIMPLE_HEAD)
@@ -82,6 +93,24 @@ def wrapped(text: str, width: int | None = None, indent: str = "") -> list[str]:
         drop_whitespace=True,
     )
     return folded or [""]
+
+
+def folded(lines: Iterable[str]) -> list[str]:
+    """Lines whose columns are two spaces and more apart, each folded under the last of its columns that leaves room. A
+    command to type and a number with its unit are not broken. Where it is no terminal lines stay as they are."""
+    if not sys.stdout.isatty():
+        return list(lines)
+    width, shown = columns(), []
+    for line in lines:
+        starts = [gap.end() for gap in _GAP.finditer(line) if gap.end() <= width - LEAST]
+        whole = _UNBROKEN.sub(lambda found: found[0].replace(" ", _HELD), line)
+        shown += [part.replace(_HELD, " ") for part in wrapped(whole, width, " " * max(starts, default=0))]
+    return shown
+
+
+_GAP = re.compile(r"^\w+: | {2,}")
+_UNBROKEN = re.compile(r"gtsearch (export|price|report|resume) ('[^']*'|\S)+|\d (of \d+|%|s\b|min\b|h\b)")
+_HELD = "\N{NO-BREAK SPACE}"
 
 
 def page(lines: Sequence[str]) -> list[str]:

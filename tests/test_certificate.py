@@ -176,6 +176,31 @@ def test_a_censored_scratch_gives_lower_bounds() -> None:
     assert any("lower bound" in warning for warning in summary["warnings"])
 
 
+def test_a_goal_out_of_reach_is_said_at_once_and_what_to_do() -> None:
+    story = search(spec(**BIG), Oracle(world(262, 0).weak, lambda member, source: None))
+    summary = told(story)
+    short = "0 of 10 seeds in 400 epochs; the best came to .20; "
+    mend = "lower target.goal.val_accuracy to below .20 (--set), or raise target.budget.max_epochs"
+    assert f"scratch does not reach 0.99: {short}{mend}" in summary["warnings"]
+    first = narrative.news(story.ablation)[0]
+    assert (
+        first == f"scratch confirmed: it does not reach 0.99: {short}the search goes on; for a goal within reach {mend}"
+    )
+    assert {method: record["best_val_accuracy"] for method, record in summary["methods"].items()} == {
+        "transfer": 0.2,
+        "scratch": 0.2,
+        "lowrank_random": 0.2,
+    }
+    assert summary["methods"]["transfer"]["seeds"] == 7 < summary["methods"]["scratch"]["seeds"], "the rest did not run"
+
+
+def test_what_did_not_run_is_named() -> None:
+    nothing = told(search(spec(weak__goal="above_chance"), world(10**9, 0)))
+    assert nothing["above_chance"] and nothing["not_run"] == ["transfer", "lowrank_random", "tradeoff"]
+    all_of_it = told(search(spec(**BIG), world(262, 340)))
+    assert not all_of_it["above_chance"] and all_of_it["not_run"] == []
+
+
 def test_clears_and_does_not_pay() -> None:
     summary = told(search(spec(**BIG), world(262, 10**9)))
     assert summary["exit_code"] == 1

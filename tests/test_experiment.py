@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -179,6 +181,25 @@ def test_a_killed_run_resumes_to_the_same_tables(results: Results, tmp_path: Pat
 class NoJournal:
     def add(self, rows: list[dict]) -> None:
         pass
+
+
+def test_the_display_tells_what_trains_from_what_waits_for_a_worker(tmp_path: Path) -> None:
+    states: list[dict[str, Any]] = []
+
+    class Shown(Display):
+        def update(self, state: Mapping[str, Any]) -> None:
+            states.append(dict(state))
+
+    with MembersLog(tmp_path / "members.log") as log:
+        policy = plans.ablation_for(spec(), workers=2)
+        conductor = Conductor(policy, log, NoJournal(), Shown("", quiet=True), [])  # type: ignore[arg-type]
+        while conductor.next_job() is not None:
+            pass
+        out = [member.run_id for job in conductor.jobs.values() for member in job.members]
+        conductor.take("any", [], [{"run_id": out[0]}])
+        conductor.seen.add(out[1])  # one whose job goes on is done
+        conductor.show()
+    assert (states[-1]["training"], states[-1]["waiting"]) == (1, len(out) - 2)
 
 
 def test_a_job_that_looks_ahead_and_has_not_begun_lets_an_urgent_one_go_first(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ STATE: dict[str, Any] = {
     "why": "mlp-d3-w4-L2: round 2 of 2, the cheapest architecture still open",
     "best": "mlp-d4-w6-L2 clears on 5 of 5 seeds",
     "done": 312,
-    "running": 4,
-    "jobs_out": 2,
+    "training": 2,
+    "waiting": 6,
     "workers": 2,
     "elapsed_seconds": 80,
     "remaining_seconds": (100, 220),
@@ -67,7 +67,7 @@ def test_a_plain_line_holds_the_whole_state_and_no_control_codes() -> None:
     assert file.getvalue() == (
         "modadd\n"
         "[1 min 20 s] weak ladder · mlp-d3-w4-L2: round 2 of 2, the cheapest architecture still open · "
-        "best: mlp-d4-w6-L2 clears on 5 of 5 seeds · ~2 min to 4 min more · 312 done · 4 running · 2 jobs out · "
+        "best: mlp-d4-w6-L2 clears on 5 of 5 seeds · ~2 min to 4 min more · 312 done · 2 training · 6 waiting · "
         "2 workers\n"
     )
 
@@ -84,6 +84,29 @@ def test_plain_lines_come_every_ten_seconds_and_at_every_change_of_phase() -> No
         ["weak ladder", "20 done"],
         ["judge", "25 done"],
     ]
+
+
+def test_the_best_so_far_stands_in_a_log_where_it_changed_and_on_a_terminal_always() -> None:
+    display, file, clock = plain()
+    shown, drawn, now = on_terminal()
+    with shown:
+        for second, best in enumerate(("one", "one", "two", "two")):
+            clock.now = now.now = 20.0 * second
+            display.update({"phase": "weak ladder", "best": best, "done": second})
+            shown.update({"phase": "weak ladder", "best": best, "done": second})
+        assert drawn.getvalue().count("best: ") == 4
+    assert [line.partition("best: ")[2] for line in file.getvalue().splitlines()] == [
+        "one · 0 done",
+        "",
+        "two · 2 done",
+        "",
+    ]
+
+
+def test_one_worker_is_one() -> None:
+    display, file, _ = plain()
+    display.update({"phase": "weak ladder", "training": 1, "waiting": 0, "workers": 1})
+    assert file.getvalue() == "weak ladder · 1 training · 0 waiting · 1 worker\n"
 
 
 def test_phases_that_take_turns_do_not_flood_a_log() -> None:
@@ -145,7 +168,7 @@ def test_a_terminal_is_drawn_over_and_notes_stay() -> None:
         display.update(STATE | {"done": 313})
     text = file.getvalue()
     assert "\x1b[2K" in text  # lines are erased before they are drawn again
-    assert "1 min 20 s · ~2 min to 4 min more · 312 done · 4 running · 2 jobs out · 2 workers" in text
+    assert "1 min 20 s · ~2 min to 4 min more · 312 done · 2 training · 6 waiting · 2 workers" in text
     assert "313 done" in text and "candidate mlp-d4-w6-L2: 5 of 5\n" in text
 
 
@@ -226,7 +249,7 @@ _DRAWN = """
 import sys, time
 from gtsearch.progress import Display
 state = dict(phase="weak ladder", why="mlp-d3-w4-L2: round 2 of 2, the cheapest architecture still open, " * 3,
-             best="mlp-d4-w6-L2 clears on 5 of 5 seeds", running=4, jobs_out=2, workers=2)
+             best="mlp-d4-w6-L2 clears on 5 of 5 seeds", training=2, waiting=6, workers=2)
 with Display("modadd") as display:
     seen, began = 0, time.monotonic()
     for step in range(10_000):

@@ -207,7 +207,8 @@ def test_the_end_of_a_run_is_one_object_and_progress_is_elsewhere(
 
     monkeypatch.setattr(experiment, command, conductor)
     returned, told, error = give(command, "smoke")
-    assert returned == told["exit_code"] == code and told["state"] == state and told["lines"] == ["told"]
+    assert returned == told["exit_code"] == code and told["state"] == state and told["lines"][0] == "told"
+    assert [line.partition(":")[0] for line in told["lines"][1:]] == (["next"] if state == "finished" else [])
     assert told["folder"] == str(made / "one") and (told["summary"] is None) == (code not in (0, 1))
     assert "weak ladder" in error
     assert set(told) == shown("run") | {"schema", "command"}

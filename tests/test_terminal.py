@@ -52,7 +52,38 @@ def test_a_wide_terminal_has_columns_and_a_narrow_one_a_block_a_row(width: Width
     ]
 
 
+@pytest.mark.parametrize(("columns", "head"), [(80, "run state answer"), (40, "run answer"), (30, "run")])
+def test_columns_that_can_be_spared_go_before_the_table_does(width: Width, columns: int, head: str) -> None:
+    width(columns)
+    rows = [("modadd-20260131-101500", "finished", "it pays")]
+    lines = terminal.table(HEAD, rows, spared=[1])
+    assert lines[0].split() == head.split() if head != "run" else lines[1] == "  state: finished"
+    assert max(map(len, lines)) <= columns
+
+
+ANSWER = [
+    "maxi      answer of max.csv, 35 % train, chance .23 · 2 workers · cpu · 2 min 37 s",
+    "target    transfer           0 of 6  0.95 not reached by any seed in 400 epochs, up to .91",
+    "          transfer_shuffled  0 of 6  0.95 not reached by any seed in 400 epochs, up to .89",
+    "next: gtsearch export 'runs/my own'   the embedding, for a model of your own",
+]
+
+
+@pytest.mark.parametrize("columns", [50, 80])
+def test_lines_of_columns_are_folded_under_their_own_column(width: Width, columns: int) -> None:
+    width(columns)
+    lines = terminal.folded(ANSWER)
+    assert all(len(line) <= columns for line in lines)
+    assert " ".join(" ".join(lines).split()) == " ".join(" ".join(ANSWER).split()), "no word is lost or broken"
+    at = next(i for i, line in enumerate(lines) if line.startswith("target"))
+    column = lines[at].index("0.95") if columns == 80 else lines[at].index("0 of 6")
+    assert lines[at + 1].startswith(" " * column) and lines[at + 1][column] != " "
+    assert any("gtsearch export 'runs/my own'" in line for line in lines), "a command can be copied"
+    assert any("37 s" in line for line in lines), "a number stays with its unit"
+
+
 def test_where_it_is_no_terminal_nothing_is_folded() -> None:
+    assert terminal.folded(ANSWER) == ANSWER
     assert max(map(len, terminal.table(HEAD, ROWS))) > 100
     assert terminal.wrapped("word " * 100) == [("word " * 100).strip()]
 

@@ -61,6 +61,13 @@ class Reference:
     seconds: float | None
     epochs: float | None
 
+    @property
+    def best_val_accuracy(self) -> float | None:
+        """The highest of any report seed; None where none was evaluated."""
+        return max(
+            (row["best_val_accuracy"] for row in self.rows if row["best_val_accuracy"] is not None), default=None
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
