@@ -192,7 +192,7 @@ def check(
     """Say what would run; run nothing.
 
     The plan as a tree: stages, their phases, and what each trains at most: training runs, FLOPs, and a guess at the
-    time they may take.
+    time they take if all train to their end. What may come again, nobody knows how often, stands last: `each ...`.
 
     \b
     Examples:

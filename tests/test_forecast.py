@@ -36,6 +36,7 @@ def test_it_says_what_is_asked_and_counts_what_runs(plan: Forecast) -> None:
     assert weak.branches[0].name == "ladder, 8 configs each" and weak.branches[0].members == 48
     assert [one.members for one in weak.branches[0].branches] == [8] * 6
     assert report.members == sum(one.members for one in report.branches)
+    assert [one.members for one in report.branches[-2:]] == [10 * 5, 6 * 8 * 10], "tries, and candidates that clear"
     _, gate, judge = weak.branches
     assert (gate.name, gate.members) == ("gate, 5 seeds for what clears", 6 * 8 * 5)
     assert [part.members for part in judge.branches] == [6 * 2 * 4, 6 * 2 * 2 * 2 * 3], "later snapshots, and probes"
