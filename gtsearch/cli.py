@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtsearch import completion
-from gtsearch.errors import GtsearchError, OldName
+from gtsearch.errors import GtsearchError, OldName, SpecError
 from gtsearch.trust import printable
 
 if TYPE_CHECKING:
@@ -767,6 +767,9 @@ def _call(arguments: Sequence[str]) -> int:
         return app(list(arguments), prog_name="gtsearch", standalone_mode=False, obj=list(arguments)) or 0
     except GtsearchError as error:
         _complain(str(error))
+        if isinstance(error, SpecError) and "check" in arguments[:1]:
+            for other in error.others:
+                _complain(other)
     except _UsageError as error:
         _complain_of_usage(error)
     except (KeyboardInterrupt, typer.Abort):

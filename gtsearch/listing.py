@@ -72,8 +72,8 @@ def experiments() -> list[dict[str, Any]]:
     """The experiments that come along: `name`, `shows`, `paper` (the figure it repeats, or None), and
     `core_hours_at_most`.
 
-    Costs are guesses from FLOPs (`gtsearch check`), what may come again left out: searches end long before their budgets
-    where they can.
+    Costs are guesses from FLOPs (`gtsearch check`), what may come again left out: searches end long before their
+    budgets where they can.
     """
     from gtsearch.forecast import forecast
     from gtsearch.plans import ablation_for  # torch is loaded only where costs are counted

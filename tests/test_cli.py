@@ -240,6 +240,28 @@ def test_check_prints_what_would_run(call: Call, monkeypatch: pytest.MonkeyPatch
     assert out.splitlines()[-1] == "run it: gtsearch run smoke --seed 4 --workers 2 --set report.seeds=7"
 
 
+def test_check_tells_every_mistake_and_a_run_the_first(call: Call, tmp_path: Path) -> None:
+    both = ("--set", "weak.goal.hold=0", "--set", "report.seeds=0")
+    lines = [
+        "gtsearch: weak.goal.hold: must be 1 or more, not 0 (from --set) (and 1 more: `gtsearch check` shows them)\n",
+        "gtsearch: report.seeds: must be 1 or more, not 0 (from --set)\n",
+    ]
+    assert call("check", "smoke", *both) == (cli.MISTAKE, "", "".join(lines))
+    assert call("run", "smoke", *both) == (cli.MISTAKE, "", lines[0])
+
+
+def test_check_says_what_is_odd_about_the_data(call: Call, tmp_path: Path) -> None:
+    sums = [f"{a},{b},{(a + b) % 23}" for a in range(23) for b in range(23)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,label", *sums, "0,0,1", ""]))
+    table = "task={name: table, file: t.csv}"
+    code, out, error = call("check", "smoke", "--set", table)
+    assert (code, error) == (0, "") and "2 rows of t.csv have inputs that stand there with another label" in out
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,label", *sums, "-1,0,1", ""]))
+    code, _, error = call("check", "smoke", "--set", table)
+    assert code == cli.MISTAKE and "over vectors is d_embed wide" in error
+    assert "; column `a` of t.csv holds -1 (line 531), so its inputs are vectors, not tokens; for tokens" in error
+
+
 # -- report -------------------------------------------------------------------------------------------------
 
 
