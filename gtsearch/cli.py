@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -757,9 +758,26 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def _complain_of_usage(error: Any) -> None:
+    error.message = _of_usage(error)
     _complain(error.format_message())
     path = error.ctx.command_path if error.ctx else "gtsearch"
     print(f"Try `{path} --help`.", file=sys.stderr)
+
+
+def _of_usage(error: Exception) -> str:
+    """What is wrong with a word of the command line; in our words, where typer only gives pydantic's."""
+    from pydantic import ValidationError
+
+    from gtsearch.problems import explain, one_of, show
+
+    said, cause = str(getattr(error, "message", error)), error.__cause__
+    if choice := re.search(r"'(.*)' is not one of (.*?)\.?$", said):
+        value, text = choice[1], one_of(choice[2], choice[1])
+    elif isinstance(cause, ValidationError):
+        value, text = cause.errors()[0]["input"], explain(cause)[0].text
+    else:
+        return said
+    return text.replace(show(value), f"`{value}`")
 
 
 def _call(arguments: Sequence[str]) -> int:

@@ -108,8 +108,19 @@ def test_version(call: Call) -> None:
         (["rum"], "gtsearch: No such command 'rum'"),
         (["run", "--sed", "3", "smoke"], "gtsearch: No such option: --sed (Possible options: --se"),
         (["run"], "gtsearch: Missing argument 'SPEC'"),
-        (["run", "smoke", "--workers", "0"], "gtsearch: Invalid value for '--workers'"),
-        (["run", "smoke", "--seed", "one"], "gtsearch: Invalid value for '--seed'"),
+        (
+            ["run", "smoke", "--workers", "0"],
+            "gtsearch: Invalid value for '--workers' / '-w': must be 1 or more, not `0`",
+        ),
+        (["run", "smoke", "--seed", "one"], "gtsearch: Invalid value for '--seed': must be a whole number, not `one`"),
+        (
+            ["price", "r", "--device", "gpu"],
+            "gtsearch: Invalid value for '--device': must be one of cpu, cuda, not `gpu`",
+        ),
+        (
+            ["new", "tsk", "mine"],
+            "gtsearch: Invalid value for 'KIND': must be one of task, model, method, not `tsk`; did you mean `task`?",
+        ),
         (["resume", "a", "b"], "gtsearch: Got unexpected extra argument"),
         (["report"], "gtsearch: Missing argument 'RUN"),
         (["compare", "runs/a"], "gtsearch: Missing argument 'RUN"),
