@@ -83,7 +83,7 @@ class Forecast:
         rows = [*_rows(base.branches), *_rows(tuple(others)), *_rows(base.beside)]
         cells = [(depth, [branch.name, *_amounts(branch)]) for depth, branch in rows]
         last = (
-            f"at most {self.members:,} runs, about {_in_words(self.seconds / self.workers)} on "
+            f"at most {self.members:,} runs, about {duration(self.seconds / self.workers)} on "
             f"{_many(self.workers, 'worker')} if all train to their end, by a guess from FLOPs"
         )
         apart = f"; what begins with `each` is not in it{' (of variations neither)' if others else ''}"
@@ -341,10 +341,6 @@ def _amounts(branch: Branch) -> list[str]:
     if not branch.members:
         return ["", "", ""]
     return [f"{branch.members:,}", f"{branch.flops:.1e}".replace("e+", "e"), duration(branch.seconds)]
-
-
-def _in_words(seconds: float) -> str:
-    return f"{seconds / 3600:,.0f} hours" if seconds > 2 * 3600 else f"{seconds / 60:,.1f} minutes"
 
 
 def _tries(count: int) -> str:
