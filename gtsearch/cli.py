@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gtsearch import completion
-from gtsearch.errors import GtsearchError, OldName
+from gtsearch.errors import GtsearchError, OldName, SpecError
 from gtsearch.trust import printable
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def check(
     """Say what would run; run nothing.
 
     The plan as a tree: stages, their phases, and what each trains at most: training runs, FLOPs, and a guess at the
-    time they may take.
+    time they take if all train to their end. What may come again, nobody knows how often, stands last: `each ...`.
 
     \b
     Examples:
@@ -756,9 +757,26 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def _complain_of_usage(error: Any) -> None:
+    error.message = _of_usage(error)
     _complain(error.format_message())
     path = error.ctx.command_path if error.ctx else "gtsearch"
     print(f"Try `{path} --help`.", file=sys.stderr)
+
+
+def _of_usage(error: Exception) -> str:
+    """What is wrong with a word of the command line; in our words, where typer only gives pydantic's."""
+    from pydantic import ValidationError
+
+    from gtsearch.problems import explain, one_of, show
+
+    said, cause = str(getattr(error, "message", error)), error.__cause__
+    if choice := re.search(r"'(.*)' is not one of (.*?)\.?$", said):
+        value, text = choice[1], one_of(choice[2], choice[1])
+    elif isinstance(cause, ValidationError):
+        value, text = cause.errors()[0]["input"], explain(cause)[0].text
+    else:
+        return said
+    return text.replace(show(value), f"`{value}`")
 
 
 def _call(arguments: Sequence[str]) -> int:
@@ -766,6 +784,9 @@ def _call(arguments: Sequence[str]) -> int:
         return app(list(arguments), prog_name="gtsearch", standalone_mode=False, obj=list(arguments)) or 0
     except GtsearchError as error:
         _complain(str(error))
+        if isinstance(error, SpecError) and "check" in arguments[:1]:
+            for other in error.others:
+                _complain(other)
     except _UsageError as error:
         _complain_of_usage(error)
     except (KeyboardInterrupt, typer.Abort):

@@ -6,16 +6,23 @@ Every message is one line: the rule, the value that broke it, where, and what to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class GtsearchError(Exception):
     """Root of everything gtsearch raises on purpose. The command line prints it as one line, exit code 2."""
 
 
 class SpecError(GtsearchError):
-    """The experiment file asks for something impossible. `path` is the YAML path, such as `weak.goal.hold`."""
+    """The experiment file asks for something impossible.
 
-    def __init__(self, message: str, path: str = "") -> None:
-        self.path = path
+    Attributes:
+        path: the YAML path, such as `weak.goal.hold`.
+        others: what else is wrong, a line each.
+    """
+
+    def __init__(self, message: str, path: str = "", others: Sequence[str] = ()) -> None:
+        self.path, self.others = path, tuple(others)
         super().__init__(f"{path}: {message}" if path else message)
 
 

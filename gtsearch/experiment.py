@@ -150,7 +150,7 @@ def resume(folder: Path, workers: int | None = None, address: str | None = None,
 def check(spec: Spec, workers: int | None = None) -> Forecast:
     """What would run, how many members at most, and an estimate of their cost. Runs nothing."""
     resources = resources_for(spec, workers)
-    notes = (*tracking.destinations(spec), *plugins.clashes(MENUS))
+    notes = (*spec.task.notes, *tracking.destinations(spec), *plugins.clashes(MENUS))
     return replace(forecast(ablation_for(spec, resources.workers)), notes=notes)
 
 
@@ -382,7 +382,8 @@ def _conduct(
         with told as trackers:
             with display:
                 trackers.announce()
-                for note in [*environment.get("resumed", [{}])[-1].get("notes", []), *plugins.clashes(MENUS)]:
+                resumed = environment.get("resumed", [{}])[-1].get("notes", [])
+                for note in [*resumed, *(spec.task.notes if fresh else ()), *plugins.clashes(MENUS)]:
                     display.note(note)
                 journal = Journal(folder / STUDIES, spec.variations())
                 conductor = Conductor(policy, log, journal, display, results.members(folder / LOG), stop)

@@ -149,14 +149,14 @@ def tracker(value: Any) -> Tracker:
     return found
 
 
-def _as_in_yaml(part: Probe | Tracker) -> Any:
+def as_in_yaml(part: Probe | Tracker) -> Any:
     """By its name alone, where it has no options."""
     options = part.model_dump(mode="json", exclude_defaults=True) | {"name": part.name}
     return part.name if set(options) <= {"name"} else options
 
 
-ProbeField = Annotated[Probe, BeforeValidator(_probe), PlainSerializer(_as_in_yaml)]
-TrackerField = Annotated[Tracker, BeforeValidator(tracker), PlainSerializer(_as_in_yaml)]
+ProbeField = Annotated[Probe, BeforeValidator(_probe), PlainSerializer(as_in_yaml)]
+TrackerField = Annotated[Tracker, BeforeValidator(tracker), PlainSerializer(as_in_yaml)]
 TaskField = Annotated[SerializeAsAny[Task], BeforeValidator(_task)]
 SizesField = Annotated[SerializeAsAny[Sizes], BeforeValidator(_sizes)]
 

@@ -29,6 +29,7 @@ class Listed:
         age_seconds: since it started.
         answer: the weak model and its verdict; None until there is one.
         speedup: of the target, in words; None where it is not known.
+        speedup_times: the same as a number; where the words say `at least`, its lower bound.
         next: what to type next, or why it cannot be read; None: nothing has to be done.
     """
 
@@ -39,6 +40,7 @@ class Listed:
     age_seconds: float | None = None
     answer: str | None = None
     speedup: str | None = None
+    speedup_times: float | None = None
     next: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -73,7 +75,8 @@ def experiments() -> list[dict[str, Any]]:
     """The experiments that come along: `name`, `shows`, `paper` (the figure it repeats, or None), and
     `core_hours_at_most`.
 
-    Costs are guesses from FLOPs (`gtsearch check`): searches end long before their budgets where they can.
+    Costs are guesses from FLOPs (`gtsearch check`), what may come again left out: searches end long before their
+    budgets where they can.
     """
     from gtsearch.forecast import forecast
     from gtsearch.plans import ablation_for  # torch is loaded only where costs are counted
@@ -144,8 +147,9 @@ def _listed(folder: Path) -> Listed:
         return known
     if summary is None or summary["error"]:
         return replace(known, state="interrupted", next=f"gtsearch resume {folder}")
-    speedup = _speedup(summary["speedup"]["target"])
-    return replace(known, state="finished", answer=_weak(summary["weak"]), speedup=speedup)
+    ratio = summary["speedup"]["target"]
+    answer, speedup = _weak(summary["weak"]), _speedup(ratio)
+    return replace(known, state="finished", answer=answer, speedup=speedup, speedup_times=ratio["value"])
 
 
 def _since(started: str | None) -> float | None:

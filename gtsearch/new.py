@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import keyword
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 
 
-def make_task(seed: int, modulus: int = 23, train_fraction: float = 0.5) -> dict[str, Any]:
+def make_task(seed: int, modulus: int = 41, train_fraction: float = 0.4) -> dict[str, Any]:
     """a + b mod `modulus` over all pairs. Parameters stand beside the task's name in NAME.yaml.
 
     Args:
@@ -54,7 +55,7 @@ class TestNAME(TaskContract):
     asked = {"name": "NAME:make_task", "modulus": 7}
 '''
 
-_MODEL = '''"""The model family NAME: change `Sizes` and `Net`."""
+_MODEL = '''"""The model family NAME: change `CLASS` and `Net`."""
 
 import torch
 from gtsearch.models import base
@@ -63,8 +64,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 
-class Sizes(base.Sizes):
-    """The sizes that stand beside the name in NAME.yaml. Attributes: width, of the hidden layer."""
+class CLASS(base.Sizes):
+    """The sizes that stand beside the name in NAME.yaml, and name its architectures. Attributes: width, of the hidden
+    layer."""
 
     d_embed: int = Field(ge=1)
     width: int = Field(default=64, ge=1)
@@ -77,7 +79,7 @@ class Net(base.Model):
     """The mean of the embeddings of an example's tokens, then a hidden layer. The embedding comes first, what reads out
     last."""
 
-    def __init__(self, sizes: Sizes, task: Task) -> None:
+    def __init__(self, sizes: CLASS, task: Task) -> None:
         super().__init__()
         self.embedding = base.Embedding(task.d_vocab, sizes.d_embed, vectors=task.vectors)
         self.hidden = nn.Linear(sizes.d_embed, sizes.width, bias=False)
@@ -100,7 +102,7 @@ from gtsearch.contracts import ModelContract
 
 
 class TestNAME(ModelContract):
-    asked = {"name": "NAME:Sizes", "d_embed": 4, "width": 8}
+    asked = {"name": "NAME:CLASS", "d_embed": 4, "width": 8}
 '''
 
 _METHOD = '''"""The method NAME: change `Start`."""
@@ -135,25 +137,30 @@ class TestNAME(MethodContract):
 _EXPERIMENT = """name: NAME
 task: {TASK}
 weak:
-  goal: {val_accuracy: 0.3, hold: 2, evaluate_every: 10}
+  goal: {val_accuracy: 0.5, hold: 2, evaluate_every: 10}
   model: {WEAK}
-  tune: {lr: {loguniform: [1e-2, 1e-1]}, weight_decay: {loguniform: [1e-1, 2]}, init_scale: {loguniform: [0.2, 1]}}
-  budget: {configs_per_architecture: 4, max_epochs: 400}
+  tune: {lr: {loguniform: [3e-3, 1e-1]}, weight_decay: {loguniform: [1e-1, 3]}, init_scale: {loguniform: [0.1, 1]}}
+  start_from: [{lr: 0.05, weight_decay: 0.8, init_scale: 0.3}]
+  budget: {configs_per_architecture: 4, max_epochs: 600}
   gate: {seeds: 3, at_least: 2}
+  judge: {configs: 2, weak_seeds: 3, at_least: 2, later_snapshot: false}
 target:
-  goal: {val_accuracy: 0.9, hold: 2, evaluate_every: 5}
+  goal: {val_accuracy: 0.95, hold: 2, evaluate_every: 5}
   model: {name: mlp, depth: 3, d_embed: 64, width: 128}
   methods: [METHODS]
-  tune: {lr: {loguniform: [1e-3, 1e-1]}, weight_decay: {loguniform: [1e-1, 5]}, init_scale: {loguniform: [0.1, 1]}}
-  budget: {configs: 4, max_epochs: 200}
-report: {seeds: 5, at_least: 3, weak_tries: 3}
+  tune: {lr: {loguniform: [1e-3, 1e-1]}, weight_decay: {loguniform: [3e-1, 10]}, init_scale: {loguniform: [0.1, 2]}}
+  start_from:
+    scratch: [{lr: 0.05, weight_decay: 3, init_scale: 1}]
+    transfer: [{lr: 0.02, weight_decay: 3, init_scale: 0.3}]
+  budget: {configs: 4, max_epochs: 300}
+report: {seeds: 5, at_least: 3}
 """
 
-_SUMS = "name: modular_addition, p: 23, train_fraction: 0.5"
-_MLP = "name: mlp, depth: 2, d_embed: [4, 8], width: 16"
+_SUMS = "name: modular_addition, p: 41, train_fraction: 0.4"
+_MLP = "name: mlp, depth: 2, d_embed: [4, 8], width: [16, 24]"
 _KINDS = {  # kind -> code, test, and what NAME.yaml says of task, weak model and methods
-    "task": (_TASK, _TASK_TEST, 'name: "NAME:make_task", modulus: 23', _MLP, "transfer, scratch"),
-    "model": (_MODEL, _MODEL_TEST, _SUMS, 'name: "NAME:Sizes", d_embed: [4, 8], width: 32', "transfer, scratch"),
+    "task": (_TASK, _TASK_TEST, 'name: "NAME:make_task", modulus: 41', _MLP, "transfer, scratch"),
+    "model": (_MODEL, _MODEL_TEST, _SUMS, 'name: "NAME:CLASS", d_embed: [4, 8], width: [16, 32]', "transfer, scratch"),
     "method": (_METHOD, _METHOD_TEST, _SUMS, _MLP, 'transfer, scratch, "NAME:Start"'),
 }
 
@@ -173,13 +180,15 @@ def write(kind: str, name: str, folder: Path) -> list[str]:
         raise GtsearchError(f"there is a module `{name}` that Python finds first; choose another name")
     code, test, task, weak, methods = _KINDS[kind]
     experiment = _EXPERIMENT.replace("TASK", task).replace("WEAK", weak).replace("METHODS", methods)
+    made = name.title().replace("_", "")
+    named = f"{made}Sizes" if re.search(rf"\b{made}\b", code) else made  # it must not hide what the module imports
     files = {f"{name}.py": code, f"test_{name}.py": test, f"{name}.yaml": experiment}
     there = [file for file in files if (folder / file).exists()]
     if there:
         raise GtsearchError(f"{folder / there[0]} is there already; move it away, or choose another name")
     for file, text in files.items():
         with open(folder / file, "x", encoding="utf-8") as opened:
-            opened.write(text.replace("TestNAME", f"Test{name.title().replace('_', '')}").replace("NAME", name))
+            opened.write(text.replace("TestNAME", f"Test{made}").replace("NAME", name).replace("CLASS", named))
     shown = shlex.quote(f"{name}.yaml")
     return [
         f"{name}.py        the {kind}: change it",

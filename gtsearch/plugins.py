@@ -204,8 +204,9 @@ def _imported(name: str, folders: Iterable[Path]) -> ModuleType:
     local = PathFinder.find_spec(top, places)
     if local is not None and local.origin is not None and (other := _hides(local, top)) is not None:
         raise SpecError(
-            f"the module `{top}` of {Path(local.origin).parent} is hidden by {other}; give it another name, or start "
-            "anew where that is one of another experiment"
+            f"the module `{top}` of {Path(local.origin).parent} is not the one that Python imports by that name, "
+            f"which is {other}; give yours another name (in a program or notebook that has read another experiment, "
+            "start Python anew)"
         )
     try:
         return importlib.import_module(name)
@@ -233,8 +234,10 @@ def _no_module(name: str, places: Iterable[str]) -> str:
     looked = f"no module `{name}` in {', '.join(places)} nor among installed packages"
     if name.endswith(".py"):
         return f"there is {looked}; write its name without `.py`"
+    top = name.partition(".")[0]
+    put = f"put {top}.py into {next(iter(places))}, or say where it is: `modules: {{{top}: {{folder: ...}}}}`"
     near = nearest(name, sorted(path.stem for place in places for path in Path(place).glob("*.py")))
-    return f"there is {looked}" + (f"; did you mean `{near}`?" if near else "; say `modules: {NAME: {folder: ...}}`")
+    return f"there is {looked}" + (f"; did you mean `{near}`?" if near else f"; {put}")
 
 
 def _folder(name: str, module: ModuleType) -> str | None:

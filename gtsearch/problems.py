@@ -82,6 +82,8 @@ def show(value: Any) -> str:
 _RULES = {
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
@@ -109,7 +111,7 @@ def _explain(details: ErrorDetails) -> Problem:
         case "missing":
             return Problem(place[:-1], f"`{place[-1]}` is missing and has no default; add it")
         case "literal_error":
-            return Problem(place, _one_of(context["expected"], value))
+            return Problem(place, one_of(context["expected"], value))
     rule = _RULES[kind].format(**context) if kind in _RULES else details["msg"].replace("Input should", "must")
     return Problem(place, f"{rule}, not {show(value)}{_mend(kind, value)}")
 
@@ -129,8 +131,8 @@ def _mend(kind: str, value: Any) -> str:
     return ""
 
 
-def _one_of(expected: str, value: Any) -> str:
-    """`expected` is pydantic's, such as `'tpe', 'random' or 'grid'`."""
+def one_of(expected: str, value: Any) -> str:
+    """That `value` is none of `expected`, which is pydantic's or typer's list, such as `'tpe', 'random' or 'grid'`."""
     words = re.findall(r"'([^']*)'", expected)
     near = nearest(value, words) if isinstance(value, str) else None
     hint = f"; did you mean `{near}`?" if near else ""

@@ -255,7 +255,10 @@ def _read(text: str, name: str, sources: Sources) -> Any:
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         parts = [getattr(error, part, None) for part in ("context", "problem", "reason")]
         what = ", ".join(str(part) for part in parts if part)
-        raise _mistake(f"{name}{where}: cannot be read as YAML: {what}; mend it there") from error
+        # A sign that is missing is missed where the next one stands, which may be a line later.
+        late = mark and mark.line and isinstance(error, yaml.scanner.ScannerError | yaml.parser.ParserError)
+        mend = f"mend it there{' or on the line before' if late else ''}"
+        raise _mistake(f"{name}{where}: cannot be read as YAML: {what}; {mend}") from error
     except RecursionError as error:
         raise _mistake(f"{name} is nested too deeply to be an experiment") from error
 

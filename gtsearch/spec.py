@@ -798,18 +798,18 @@ class Spec(Part):
     def _sizes_that_do_not_fit(self) -> Iterator[Problem]:
         seen = set()
         for sizes in self._weak_sizes:
-            for key, text in misfits(sizes, self.weak_task):
+            for key, text in _misfits(sizes, self.weak_task):
                 if (key, text) not in seen:
                     seen.add((key, text))
                     yield Problem(("weak", "model", *([key] if key else [])), text)
-        for key, text in misfits(self.target.model, self.task):
+        for key, text in _misfits(self.target.model, self.task):
             yield Problem(("target", "model", *([key] if key else [])), text)
         source = self.target.embedding_from
         if isinstance(source, CrossTask | Growth):
             found = source.problems_for(self.task)
             yield from (Problem(("target", "embedding_from", key), text) for key, text in found)
         for i, link in enumerate(self.growth.chain if self.growth else ()):
-            for key, text in misfits(link.model, self.task):
+            for key, text in _misfits(link.model, self.task):
                 yield Problem(("target", "embedding_from", "chain", i, "model", *([key] if key else [])), text)
 
     def _code_that_does_not_work(self) -> Iterator[Problem]:
@@ -912,9 +912,19 @@ def _long_lists(value: Any, place: Place = ()) -> Iterator[Problem]:
             yield from _long_lists(inner, (*place, key))
 
 
+def _misfits(sizes: Sizes, task: Task) -> Iterator[tuple[str, str]]:
+    """Why an architecture does not fit a task; where it is that inputs are vectors, with what made them such."""
+    why = task.why_vectors
+    for key, text in misfits(sizes, task):
+        yield key, f"{text}; {why}" if why and "vectors" in text else text
+
+
 def _error(problems: list[Problem], sources: reading.Sources) -> SpecError:
-    """The first problem, where it was written, and how many more there are."""
-    first = problems[0]
-    source = reading.source_of(first.path, sources)
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return SpecError(one_line(f"{first.text}{f' ({source})' if source else ''}{more}"), one_line(first.path))
+    """The first problem, where it was written, how many more there are, and these."""
+    lines = []
+    for problem in problems:
+        source = reading.source_of(problem.path, sources)
+        lines.append((one_line(f"{problem.text}{f' ({source})' if source else ''}"), one_line(problem.path)))
+    (text, path), *others = lines
+    more = f" (and {len(others)} more: `gtsearch check` shows them)" if others else ""
+    return SpecError(f"{text}{more}", path, [str(SpecError(*other)) for other in others])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -62,6 +63,9 @@ class Tracking:
         say: Say,
         hurry: Callable[[], bool] = lambda: False,
     ) -> None:
+        # What sends the rest later: those that the experiment does not name must be named again.
+        given = [tracker for tracker in trackers if tracker not in spec.trackers]
+        self._again = shlex.join(["gtsearch", "track", str(folder), *_options(given)])
         settled = [tracker.settled(os.environ) for tracker in trackers]
         self.trackers = [tracker for tracker in settled if tracker.is_installed]
         self.absent = [tracker for tracker in settled if not tracker.is_installed]
@@ -82,7 +86,7 @@ class Tracking:
     def announce(self) -> None:
         """Says which trackers are not installed."""
         for tracker in self.absent:
-            later = f"`gtsearch track {self.folder}` sends it later"
+            later = f"`{self._again}` sends it later"
             self.say(f"{tracker.missing}; the run goes on without it, and {later}")
 
     def up_to(self, size: int) -> None:
@@ -110,7 +114,7 @@ class Tracking:
         try:
             return self._end(lines, seconds, still)
         except Exception as error:
-            self.say(f"trackers: {' '.join(str(error).split())}; send the rest with: gtsearch track {self.folder}")
+            self.say(f"trackers: {' '.join(str(error).split())}; send the rest with: {self._again}")
             return False
 
     def _end(self, lines: Sequence[str] | None, seconds: float, still: bool) -> bool:
@@ -131,7 +135,7 @@ class Tracking:
             time.sleep(LOOK_SECONDS)
         members = sum(1 for _ in results.members(self.folder / LOG))
         for post in posts:
-            self.say(post.told(members, self.folder))
+            self.say(post.told(members, self._again))
         return not self.absent and bool(posts) and all(post.done for post in posts)
 
     def _started(self) -> list[_Post]:
@@ -225,13 +229,13 @@ class _Post:
         if self.done or "gone" in said:
             self.over.set()
 
-    def told(self, members: int, folder: Path) -> str:
-        """How far it got, in a line."""
+    def told(self, members: int, again: str) -> str:
+        """How far it got, in a line. `again`: what sends the rest."""
         if self.done:
             return f"{self.name}: all {members} members are sent"
         left = f"{members - self.sent} of {members} members" if self.sent < members else "what the run came to"
         why = self.trouble or "it takes too long"
-        return f"{self.name}: {left} not sent ({why}); send the rest with: gtsearch track {folder}"
+        return f"{self.name}: {left} not sent ({why}); send the rest with: {again}"
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -241,6 +245,11 @@ class _Post:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def _options(trackers: Sequence[Tracker]) -> list[str]:
+    """The words of a command line that name these trackers; `named` reads them."""
+    return [word for one in trackers for word in ("--to", reading.in_one_line(fields.as_in_yaml(one)))]
 
 
 def named(texts: Sequence[str]) -> list[Tracker]:

@@ -115,8 +115,19 @@ def test_version(call: Call) -> None:
         (["rum"], "gtsearch: No such command 'rum'"),
         (["run", "--sed", "3", "smoke"], "gtsearch: No such option: --sed (Possible options: --se"),
         (["run"], "gtsearch: Missing argument 'SPEC'"),
-        (["run", "smoke", "--workers", "0"], "gtsearch: Invalid value for '--workers'"),
-        (["run", "smoke", "--seed", "one"], "gtsearch: Invalid value for '--seed'"),
+        (
+            ["run", "smoke", "--workers", "0"],
+            "gtsearch: Invalid value for '--workers' / '-w': must be 1 or more, not `0`",
+        ),
+        (["run", "smoke", "--seed", "one"], "gtsearch: Invalid value for '--seed': must be a whole number, not `one`"),
+        (
+            ["price", "r", "--device", "gpu"],
+            "gtsearch: Invalid value for '--device': must be one of cpu, cuda, not `gpu`",
+        ),
+        (
+            ["new", "tsk", "mine"],
+            "gtsearch: Invalid value for 'KIND': must be one of task, model, method, not `tsk`; did you mean `task`?",
+        ),
         (["resume", "a", "b"], "gtsearch: Got unexpected extra argument"),
         (["report"], "gtsearch: Missing argument 'RUN"),
         (["compare", "runs/a"], "gtsearch: Missing argument 'RUN"),
@@ -263,6 +274,28 @@ def test_check_prints_what_would_run(call: Call, monkeypatch: pytest.MonkeyPatch
     assert (code, error) == (0, "") and out.startswith("what is asked\n")
     assert asked == [(gtsearch.load_spec("smoke", ["report.seeds=7", "seed=4"]), 2)]
     assert out.splitlines()[-1] == "run it: gtsearch run smoke --seed 4 --workers 2 --set report.seeds=7"
+
+
+def test_check_tells_every_mistake_and_a_run_the_first(call: Call, tmp_path: Path) -> None:
+    both = ("--set", "weak.goal.hold=0", "--set", "report.seeds=0")
+    lines = [
+        "gtsearch: weak.goal.hold: must be 1 or more, not 0 (from --set) (and 1 more: `gtsearch check` shows them)\n",
+        "gtsearch: report.seeds: must be 1 or more, not 0 (from --set)\n",
+    ]
+    assert call("check", "smoke", *both) == (cli.MISTAKE, "", "".join(lines))
+    assert call("run", "smoke", *both) == (cli.MISTAKE, "", lines[0])
+
+
+def test_check_says_what_is_odd_about_the_data(call: Call, tmp_path: Path) -> None:
+    sums = [f"{a},{b},{(a + b) % 23}" for a in range(23) for b in range(23)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,label", *sums, "0,0,1", ""]))
+    table = "task={name: table, file: t.csv}"
+    code, out, error = call("check", "smoke", "--set", table)
+    assert (code, error) == (0, "") and "2 rows of t.csv have inputs that stand there with another label" in out
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,label", *sums, "-1,0,1", ""]))
+    code, _, error = call("check", "smoke", "--set", table)
+    assert code == cli.MISTAKE and "over vectors is d_embed wide" in error
+    assert "; column `a` of t.csv holds -1 (line 531), so its inputs are vectors, not tokens; for tokens" in error
 
 
 # -- report -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gtsearch import cli
+from gtsearch.spec import load_spec
 
 
 def works(folder: Path, kinds: tuple[str, ...]) -> None:
@@ -40,6 +42,28 @@ def test_every_kind_that_is_written_passes_its_test_and_is_taken(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     works(tmp_path, ("task", "model", "method"))
+
+
+def test_an_architecture_is_called_after_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, first in (("a_net", "anet-d4-width16"), ("tensor", "tensorsizes-d4-width16")):
+        assert cli.main(["new", "model", name]) == 0
+        weak = load_spec(tmp_path / f"{name}.yaml").weak
+        assert weak is not None and weak.model.architectures[0].label == first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["task", "model", "method"])
+def test_a_run_of_what_is_written_finds_a_weak_model_that_pays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["new", kind, f"my_{kind}"]) == 0
+    words = ["-m", "gtsearch", "run", f"my_{kind}.yaml", "--workers", "2", "--json"]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads(done.stdout)["summary"]
+    assert summary["weak"]["pays"] and summary["speedup"]["target"]["value"] > 1
 
 
 def test_nothing_is_overwritten(

@@ -156,7 +156,11 @@ def test_the_three_kinds_may_be_of_modules_and_add_to_the_search(folder: Path) -
 
 def test_nothing_in_a_folder_takes_the_place_of_an_installed_module(folder: Path) -> None:
     write(folder, "tomllib", SUMS)
-    assert "hidden by" in refusal(experiment({"name": "tomllib:make_task"}))
+    refused = refusal(experiment({"name": "tomllib:make_task"}))
+    assert "is not the one that Python imports by that name, which is " in refused
+    assert "; give yours another name (in a program or notebook that has read another experiment, " in refused
+    put = f"; put nowhere.py into {folder}, or say where it is: `modules: {{nowhere: {{folder: ...}}}}`"
+    assert refusal(experiment({"name": "nowhere:make_task"})).endswith(put)
     write(folder, "d_sums", SUMS)
     parse_spec(experiment({"name": "d_sums:make_task"}))
     import tomllib

@@ -100,6 +100,12 @@ def test_what_is_dumped_is_read_back(tmp_path: Path, content: dict[str, Any]) ->
             "a: 1\n---\na: 2",
             "a.yaml, line 2, column 1: cannot be read as YAML: expected a single document in the stream",
         ),
+        (
+            "a:\n  b 1\n  c: 2",
+            "a.yaml, line 3, column 4: cannot be read as YAML: mapping values are not allowed here; mend",
+        ),
+        ("a:\n  b 1\n  c: 2", "; mend it there or on the line before"),
+        ("a: [1,\nb: [2", "; mend it there or on the line before"),
         ("a: \x00", "a.yaml: cannot be read as YAML: special characters are not allowed; mend it there"),
         (
             "w: {lr: 1,\n    lr: 2}",

@@ -91,6 +91,8 @@ def test_runs(give: Give, made: Path) -> None:
     assert by_name["one"]["state"] == "finished" and by_name["one"]["next"] is None
     assert by_name["half"]["state"] == "interrupted" and by_name["half"]["next"] == f"gtsearch resume {made / 'half'}"
     assert by_name["one"]["age_seconds"] > 0 and by_name["one"]["answer"].endswith("pays")
+    times = by_name["one"]["speedup_times"]
+    assert isinstance(times, float) and by_name["one"]["speedup"].endswith(f"{times:.1f} times")
     assert {key for run in told["runs"] for key in run} == shown("runs")
     assert give("runs")[1]["runs"] == []
 

@@ -783,7 +783,7 @@ def test_the_path_stands_on_the_error_too() -> None:
 
 def test_of_several_mistakes_the_first_is_told_and_the_rest_counted() -> None:
     content = changed(weak__goal__hold=0, weak__gate={"seeds": 0}, report={"seeds": 0, "at_least": 0})
-    assert complaint(content) == "weak.goal.hold: must be 1 or more, not 0 (and 3 more)"
+    assert complaint(content) == "weak.goal.hold: must be 1 or more, not 0 (and 3 more: `gtsearch check` shows them)"
 
 
 def test_long_values_are_cut_in_messages() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -80,6 +81,15 @@ def track(folder: Path, *to: Any, seconds: float = 60.0, finished: bool = True) 
         sent.up_to(size)
         whole = sent.end(["pays"] if finished else None, seconds)
     return whole, said
+
+
+def again(folder: Path, to: str | Json) -> str:
+    """What sends the rest to a tracker that the experiment does not name, once the shell and the command read it."""
+    option = to if isinstance(to, str) else f"{{name: {to['name']}, uri: '{to['uri']}'}}"
+    command = shlex.join(["gtsearch", "track", str(folder), "--to", option])
+    [read] = tracking.named([shlex.split(command)[-1]])
+    assert read == fields.tracker(to)
+    return command
 
 
 def of(folder: Path) -> int:
@@ -195,7 +205,7 @@ def test_a_server_that_is_down_is_a_line_while_the_run_goes_on_and_one_at_its_en
     )
     assert last == (
         f"mlflow ({where['uri']}): {of(folder)} of {of(folder)} members not sent (Connection refused); "
-        f"send the rest with: gtsearch track {folder}"
+        f"send the rest with: {again(folder, where)}"
     )
     assert not couriers()
 
@@ -204,7 +214,8 @@ def test_a_client_that_hangs_is_not_waited_for(folder: Path, silent: str) -> Non
     began = time.monotonic()
     whole, said = track(folder, {"name": "mlflow", "uri": silent}, seconds=4)
     assert not whole and time.monotonic() - began < 20
-    assert said[-1].endswith(f"members not sent (it takes too long); send the rest with: gtsearch track {folder}")
+    rest = again(folder, {"name": "mlflow", "uri": silent})
+    assert said[-1].endswith(f"members not sent (it takes too long); send the rest with: {rest}")
     assert not couriers()
 
 
@@ -220,8 +231,7 @@ def test_a_courier_that_was_killed_is_a_line(folder: Path) -> None:
         assert not sent.end(None, 20)
     assert said == [
         f"tensorboard (files in the run folder): {of(folder)} of {of(folder)} members not sent "
-        "(its process has ended); "
-        f"send the rest with: gtsearch track {folder}"
+        f"(its process has ended); send the rest with: {again(folder, 'tensorboard')}"
     ]
 
 

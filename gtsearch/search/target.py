@@ -140,6 +140,11 @@ class Target:
             for method in spec.target.methods
         }
 
+    @property
+    def link_method(self) -> dict[str, Any]:
+        """How each link of a growth chain starts from the one before."""
+        return Transfer(name="transfer").model_dump(mode="json")
+
     # -- members ------------------------------------------------------------------------------------------
 
     def _training(self, method: str) -> Training:
@@ -731,7 +736,7 @@ class Target:
                     hold=link.goal.hold,
                     evaluate_every=link.goal.evaluate_every,
                     max_epochs=link.max_epochs,
-                    method=Transfer(name="transfer").model_dump(mode="json"),
+                    method=self.link_method,
                     keep_layers=keeps_layers(self.spec) and i == len(self.links) - 1,
                 ),
                 hyperparameters=link.config,

@@ -564,7 +564,7 @@ class Ladder:
         which a candidate fails that would pass by itself, would decide what is tried.
         """
         found: Attempt | None = None
-        for later in (False, True) if judge and self._has_later else (False,):
+        for later in (False, True) if judge and self.has_later else (False,):
             if later and self._later_cannot_win(candidate, found or incumbent):
                 break
             if judge and not forward:
@@ -585,7 +585,7 @@ class Ladder:
         return found
 
     @property
-    def _has_later(self) -> bool:
+    def has_later(self) -> bool:
         """Whether a later snapshot is asked for; without a goal the embedding is that of the last epoch already."""
         return self.weak.judge.later_snapshot and self.weak.handover == "goal" and self.training.goal is not None
 

@@ -89,6 +89,16 @@ class Task(BaseModel):
         return False
 
     @property
+    def why_vectors(self) -> str | None:
+        """Why inputs are vectors, in a line, where somebody may have meant tokens."""
+        return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is good to know about the data before anything is trained on them, a line each."""
+        return ()
+
+    @property
     @abstractmethod
     def d_vocab(self) -> int:
         """How many rows an embedding needs: the vocabulary, or the numbers in an input vector."""

@@ -7,7 +7,8 @@ import hashlib
 import math
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -93,6 +94,14 @@ class Table(EnumeratedTask):
     def title(self) -> str:
         return f"{self.label_column} of {Path(self.file).name}"
 
+    @property
+    def why_vectors(self) -> str | None:
+        return self._read.why_vectors
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(note for note in (self._read.why_vectors, self._read.contradiction) if note)
+
     def examples(self) -> Part:
         """x [n, columns] int64 or float32, y [n] int64, in the order of the file."""
         return self._content
@@ -107,17 +116,37 @@ class Table(EnumeratedTask):
 
     @property
     def _content(self) -> Part:
+        return self._read.part
+
+    @property
+    def _read(self) -> _Read:
         assert self.sha256 is not None, "filled in"
         return _part(Path(self.file), self.sha256, self.label_column, self.inputs, self.classes, self.vocabulary)
 
 
 @dataclass(frozen=True)
 class _Numbers:
-    """A file's content as numbers: x [n, columns], y [n], and whether all of x is written as whole numbers."""
+    """A file's content as numbers.
+
+    Attributes:
+        x, y: [n, columns] and [n].
+        whole: whether all of x is written as whole numbers.
+        odd: of a CSV, column of inputs -> the first cell that is no token, and its line.
+    """
 
     x: np.ndarray
     y: np.ndarray
     whole: bool
+    odd: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A file's examples, and what is good to know about them (`Task.why_vectors`, `Task.notes`)."""
+
+    part: Part
+    why_vectors: str | None
+    contradiction: str | None
 
 
 def _pinned(path: Path, sha256: str | None) -> str:
@@ -145,7 +174,9 @@ def _sha256(path: Path, changed_ns: int, size: int) -> str:
 
 
 @lru_cache(maxsize=8)
-def _part(path: Path, sha256: str, label_column: str, inputs: str, classes: int | None, vocabulary: int | None) -> Part:
+def _part(
+    path: Path, sha256: str, label_column: str, inputs: str, classes: int | None, vocabulary: int | None
+) -> _Read:
     """The file's examples, checked.
 
     Raises:
@@ -166,20 +197,54 @@ def _part(path: Path, sha256: str, label_column: str, inputs: str, classes: int 
     _refuse_bad_shapes(path, numbers)
     tokens = inputs == "tokens" or (inputs == "auto" and numbers.whole and numbers.x.min() >= 0)
     x = _tokens(path, numbers, vocabulary) if tokens else _vectors(path, numbers, vocabulary)
-    return Part(torch.from_numpy(x), torch.from_numpy(_labels(path, numbers.y, classes)))
+    part = Part(torch.from_numpy(x), torch.from_numpy(_labels(path, numbers.y, classes)))
+    return _Read(part, _misread(path, numbers) if inputs == "auto" and not tokens else None, _contradiction(path, part))
+
+
+def _misread(path: Path, numbers: _Numbers) -> str | None:
+    """Where a few cells made vectors of what else would be tokens: most likely nobody meant that."""
+    odd, columns = numbers.odd, numbers.x.shape[1]
+    if not odd or not (numbers.whole or len(odd) == 1 < columns):
+        return None
+    column, (cell, line) = next(iter(odd.items()))
+    return (
+        f"column `{column}` of {path.name} holds {cell} (line {line}), so its inputs are vectors, not tokens; for "
+        "tokens write whole numbers from 0 on, else `inputs: vectors`"
+    )
+
+
+def _contradiction(path: Path, part: Part) -> str | None:
+    """How many rows have inputs that stand with another label, too."""
+    inverse = part.x.unique(dim=0, return_inverse=True)[1]
+    groups = int(inverse.max()) + 1
+    if groups == len(part):
+        return None
+    least = torch.full((groups,), int(part.y.max())).scatter_reduce(0, inverse, part.y, "amin")
+    most = torch.zeros(groups, dtype=torch.int64).scatter_reduce(0, inverse, part.y, "amax")
+    torn = (least != most)[inverse]
+    if not torn.any():
+        return None
+    return (
+        f"{int(torn.sum())} rows of {path.name} have inputs that stand there with another label, too: no model gets "
+        "all of them right; mend them, unless the noise is meant"
+    )
 
 
 def _csv(path: Path, label_column: str) -> _Numbers:
     with open(path, newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, strict=True)
         names = [name.strip() for name in next(reader, [])]
+        if not any(names):
+            raise TaskError(f"the table {path} is empty: its first line must name the columns")
+        if label_column not in names:
+            _refuse_odd_header(path, names)
         if names.count(label_column) != 1:
             many = "more than one column" if label_column in names else "no column"
             near = nearest(label_column, names)
             hint = f"; did you mean `{near}`?" if near and near != label_column else ""
             shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
             raise TaskError(f"the table {path} has {many} `{label_column}` for `label_column`{hint} (it has: {shown})")
-        rows, whole = [], True
+        rows, odd, whole = [], dict[str, tuple[str, int]](), True
         for row in reader:
             if not row:  # an empty line
                 continue
@@ -187,12 +252,33 @@ def _csv(path: Path, label_column: str) -> _Numbers:
             if len(row) != len(names):
                 raise TaskError(f"{where}: has {len(row)} cells where the first line has {len(names)}; mend the line")
             rows.append([_cell(cell, name, where) for cell, name in zip(row, names, strict=True)])
-            whole = whole and all(
-                _WHOLE.fullmatch(cell.strip()) for cell, name in zip(row, names, strict=True) if name != label_column
-            )
+            for cell, name in zip(row, names, strict=True):
+                if name == label_column or ((number := cell.strip()).isascii() and number.isdecimal()):
+                    continue
+                is_whole = _WHOLE.fullmatch(number) is not None
+                whole = whole and is_whole
+                if not is_whole or float(number) < 0:
+                    odd.setdefault(name, (number, reader.line_num))
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
     label = names.index(label_column)
-    return _Numbers(np.delete(table, label, axis=1), table[:, label], whole)
+    return _Numbers(np.delete(table, label, axis=1), table[:, label], whole, odd)
+
+
+def _refuse_odd_header(path: Path, names: Sequence[str]) -> None:
+    """What a first line that does not name the columns most likely is.
+
+    Raises:
+        TaskError: it is divided by another sign, or is a row of numbers already.
+    """
+    for sign, called in ((";", "semicolons"), ("\t", "tabs")):
+        if len(names) == 1 and sign in names[0]:
+            raise TaskError(f"the columns of the table {path} are divided by {called}; write commas")
+    try:
+        list(map(float, names))
+    except ValueError:
+        return
+    shown = ", ".join(names[:20])
+    raise TaskError(f"the table {path} begins with numbers ({shown}); its first line must name the columns")
 
 
 def _cell(cell: str, name: str, where: str) -> float:

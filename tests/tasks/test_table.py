@@ -134,7 +134,10 @@ def test_a_relative_path_starts_at_the_current_folder(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("text", "parameters", "line"),
     [
-        ("", {}, "has no column `label`"),
+        ("", {}, "is empty: its first line must name the columns"),
+        ("a;b;label\n1;0;1\n", {}, "t.csv are divided by semicolons; write commas"),
+        ("a\tb\tlabel\n1\t0\t1\n", {}, "t.csv are divided by tabs; write commas"),
+        ("0,1,1\n1,0,1\n", {}, "begins with numbers (0, 1, 1); its first line must name the columns"),
         (
             "a,lable\n1,0\n2,1\n",
             {},
@@ -166,6 +169,27 @@ def test_a_relative_path_starts_at_the_current_folder(tmp_path: Path, monkeypatc
 )
 def test_what_makes_no_task_is_one_line(tmp_path: Path, text: str, parameters: dict[str, Any], line: str) -> None:
     refuses(csv(tmp_path, text), line, parameters)
+
+
+def test_one_cell_that_makes_vectors_of_tokens_is_named(tmp_path: Path) -> None:
+    task = made(csv(tmp_path, SUMS + "-5,1,0\n"))
+    assert task.vectors and task.why_vectors and task.notes == (task.why_vectors,)
+    assert task.why_vectors.startswith(
+        "column `a` of t.csv holds -5 (line 22), so its inputs are vectors, not tokens; for tokens write whole "
+    )
+    half = made(csv(tmp_path, SUMS.replace("3,4,", "3,4.5,"), "half.csv")).why_vectors
+    assert half and half.startswith("column `b` of half.csv holds 4.5 (line 21)")
+    both = made(csv(tmp_path, SUMS + "-5,-1,0\n", "both.csv"))
+    assert both.why_vectors and "`a` of both.csv holds -5" in both.why_vectors
+    assert made(task.file, inputs="vectors").notes == (), "who says so means it"
+    assert made(csv(tmp_path, "a,b,label\n.5,.5,0\n1,2,1\n3,4,1\n5,6,0\n", "real.csv")).notes == ()
+    assert made(csv(tmp_path, SUMS, "whole.csv")).notes == ()
+
+
+def test_rows_that_contradict_each_other_are_counted(tmp_path: Path) -> None:
+    task = made(csv(tmp_path, SUMS + "0,1,1\n0,2,0\n"))  # the first says what stands there, the second something else
+    (note,) = task.notes
+    assert note.startswith("2 rows of t.csv have inputs that stand there with another label, too: no model gets all of")
 
 
 def refuses(file: Path, line: str, parameters: dict[str, Any] | None = None) -> None:
