@@ -783,10 +783,11 @@ def _call(arguments: Sequence[str]) -> int:
     try:
         return app(list(arguments), prog_name="gtsearch", standalone_mode=False, obj=list(arguments)) or 0
     except GtsearchError as error:
-        _complain(str(error))
         if isinstance(error, SpecError) and "check" in arguments[:1]:
-            for other in error.others:
-                _complain(other)
+            for line in error.lines:
+                _complain(line)
+        else:
+            _complain(str(error))
     except _UsageError as error:
         _complain_of_usage(error)
     except (KeyboardInterrupt, typer.Abort):

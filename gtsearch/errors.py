@@ -18,12 +18,13 @@ class SpecError(GtsearchError):
 
     Attributes:
         path: the YAML path, such as `weak.goal.hold`.
-        others: what else is wrong, a line each.
+        lines: all that is wrong, a line each; the message is the first, and says how many more there are.
     """
 
     def __init__(self, message: str, path: str = "", others: Sequence[str] = ()) -> None:
-        self.path, self.others = path, tuple(others)
-        super().__init__(f"{path}: {message}" if path else message)
+        first = f"{path}: {message}" if path else message
+        self.path, self.lines = path, (first, *others)
+        super().__init__(f"{first} (and {len(others)} more: `gtsearch check` shows them)" if others else first)
 
 
 class ResultsError(GtsearchError):

@@ -926,5 +926,4 @@ def _error(problems: list[Problem], sources: reading.Sources) -> SpecError:
         source = reading.source_of(problem.path, sources)
         lines.append((one_line(f"{problem.text}{f' ({source})' if source else ''}"), one_line(problem.path)))
     (text, path), *others = lines
-    more = f" (and {len(others)} more: `gtsearch check` shows them)" if others else ""
-    return SpecError(f"{text}{more}", path, [str(SpecError(*other)) for other in others])
+    return SpecError(text, path, [str(SpecError(*other)) for other in others])

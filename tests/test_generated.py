@@ -73,7 +73,7 @@ def _goes_through(file: Path, number: int, shallow: bool) -> None:
         counts["refused"] += 1
         if _is_a_clear_line(error) or number % TOLD_EVERY == 0:
             counts["told"] += 1
-            _is_told_on_the_command_line(file, str(error))
+            _is_told_on_the_command_line(file, error)
         return
     lines = experiment.check(spec, workers=2).lines()  # more may be too many for this machine
     assert len(lines) > 6 and all(line.isprintable() for line in lines), lines
@@ -110,11 +110,12 @@ def _is_a_clear_line(error: GtsearchError) -> bool:
     return refusals[kind] == 1
 
 
-def _is_told_on_the_command_line(file: Path, line: str) -> None:
+def _is_told_on_the_command_line(file: Path, error: Exception) -> None:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         assert cli.main(["check", str(file)]) == 2
-    assert out.getvalue() == "" and err.getvalue() == f"gtsearch: {line}\n"
+    lines = error.lines if isinstance(error, SpecError) else [str(error)]
+    assert out.getvalue() == "" and err.getvalue() == "".join(f"gtsearch: {line}\n" for line in lines)
 
 
 def _depth(spec: Spec, number: int, shallow: bool) -> Depth:
