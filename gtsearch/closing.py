@@ -5,6 +5,7 @@ Entries: `closing_lines`, `next_steps`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -336,6 +337,8 @@ def _time(method: Json, accuracy: float) -> str:
         return f"{goal} not reached by any seed{within}{near}"
     unit, size = ("s", 1.0) if median < 120 else ("min", 60.0)
     digits = 1 if median < 100 * size else 0
+    if 0 < median < 1:
+        digits = 1 - math.floor(math.log10(median))  # two that count
     first, last = (None if bound is None else f"{bound / size:.{digits}f}" for bound in (low, high))
     return f"{goal} in {median / size:.{digits}f} {unit} [{_range(first, last, ', ')}]"
 

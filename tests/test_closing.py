@@ -287,6 +287,11 @@ def without_a_weak_stage(**methods: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(GOOD) | nothing | {"methods": methods, "speedup": ratios(None, None, None)}
 
 
+def test_less_than_a_second_has_two_digits_that_count() -> None:
+    told = lines(without_a_weak_stage(fourier=method(10, 0.0431, 0.0402, 0.05), scratch=method(10, 0.25, 0.2, 1.3)))
+    assert "0.99 in 0.25 s [0.20, 1.30]" in told[1] and "0.99 in 0.043 s [0.040, 0.050]" in told[2]
+
+
 def test_without_a_weak_stage_the_fastest_method_is_named() -> None:
     told = lines(without_a_weak_stage(fourier=method(10, 5.0, 4.0, 6.0), scratch=method(10, 12.5, 10.0, 15.0)))
     assert told[1:] == [
