@@ -464,9 +464,9 @@ def reproduction(
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
 ) -> None:
-    """Set what the paper printed beside what runs measured, as Markdown.
+    """Set what the paper printed beside what runs measured.
 
-    One row an experiment that repeats a figure or table; those without a run among RUN say "not run".
+    As Markdown, one row an experiment that repeats a figure or table; those without a run among RUN say "not run".
 
     \b
     Example:
@@ -492,9 +492,9 @@ def predictors(
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="The page; default: printed.")] = None,
 ) -> None:
-    """Say which score of a weak embedding foretells the target, as Markdown.
+    """Say which score of an embedding foretells the target.
 
-    Of runs of several tasks also on a task that a score was not fitted on.
+    As Markdown; of runs of several tasks also on a task that a score was not fitted on.
 
     \b
     Example:
@@ -526,9 +526,9 @@ def breakeven(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say from which weak accuracy on a transfer pays, as Markdown.
+    """Say from which weak accuracy on a transfer pays.
 
-    One row a run: the paying threshold with its interval and the least cost over scratch's, in training FLOPs, and the
+    As Markdown, one row a run: the paying threshold with its interval and the least cost over scratch's, in training FLOPs, and the
     threshold in the seconds of every device that `gtsearch price` measured.
 
     \b
@@ -568,7 +568,7 @@ def export(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy the certified embedding to a file, with a script that uses it.
+    """Copy the certified embedding, and a script that uses it.
 
     It is that of the weak model that pays, else of the smallest that clears. The script beside it, with the suffix .py,
     trains a small model for one step: run it as it stands, then put your own model in.

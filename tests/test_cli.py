@@ -103,6 +103,8 @@ def test_help_fits_a_terminal_of_80_columns(call: Call, monkeypatch: pytest.Monk
     for command in [(), *((name or callback.__name__,) for name, callback in commands())]:
         wide = [line for line in call(*command, "--help")[1].splitlines() if len(line) > 80]
         assert not wide, f"{command}: {wide}"
+    cut = [line for line in call("--help")[1].partition("Commands:")[2].splitlines() if line.endswith("...")]
+    assert not cut, "what a command does is told whole"
 
 
 def test_version(call: Call) -> None:
