@@ -528,8 +528,8 @@ def breakeven(
 ) -> None:
     """Say from which weak accuracy on a transfer pays.
 
-    As Markdown, one row a run: the paying threshold with its interval and the least cost over scratch's, in training FLOPs, and the
-    threshold in the seconds of every device that `gtsearch price` measured.
+    As Markdown, one row a run: the paying threshold with its interval and the least cost over scratch's, in training
+    FLOPs, and the threshold in the seconds of every device that `gtsearch price` measured.
 
     \b
     Example:
