@@ -103,7 +103,7 @@ def experiments_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
     for one in found:
         hours = one["core_hours_at_most"]
         shows = f"{one['paper']}: {one['shows']}" if one["paper"] else one["shows"]
-        rows.append((one["name"], f"{hours:.1g}" if hours < 10 else f"{hours:,.0f}", shows))
+        rows.append((one["name"], f"{hours:.1g}" if hours < 9.5 else f"{hours:,.0f}", shows))
     folder = importlib.resources.files("gtsearch.search_spaces")
     table = terminal.table(("experiment", "core-hours at most", "what it shows"), rows)
     return [*table, "", f"Run one by its name (gtsearch run smoke), or copy its file and change it: {folder}"]

@@ -18,7 +18,7 @@ from run_folders import forget_the_end, small_story, write_run
 from summaries import ENVIRONMENT, PAYS, SUMMARY, method
 
 import gtsearch
-from gtsearch import cli, experiment, results, terminal
+from gtsearch import cli, experiment, listing, results, terminal
 from gtsearch import embedding as artefact
 from gtsearch.analysis import report as pages
 from gtsearch.errors import GtsearchError, ResourcesError
@@ -348,6 +348,13 @@ def test_runs_tells_the_state_and_the_answer_of_each(call: Call, tmp_path: Path)
     assert stopped == "stopped: gtsearch resume runs/stopped"
     (own,) = call("runs", "runs/paid")[1].splitlines()[2:]
     assert own.split() == lines["paid"].split()
+
+
+def test_costs_of_experiments_are_plain_numbers() -> None:
+    hours = {9.7: "10", 9.4: "9", 0.0312: "0.03", 1234.5: "1,234"}
+    found = [{"name": "x", "shows": "y", "paper": None, "core_hours_at_most": value} for value in hours]
+    rows = [line.split() for line in listing.experiments_table(found) if line.split()[:1] == ["x"]]
+    assert [row[1] for row in rows] == list(hours.values())
 
 
 def test_spaces_tells_what_each_experiment_is(call: Call) -> None:
