@@ -249,6 +249,7 @@ def test_killed_variations_resume_to_the_same_tables(tmp_path: Path) -> None:
     assert set(one.summary["variations"]) == {"base", "hold 1", "hold 3"}
 
 
+@pytest.mark.slow
 def test_variations_without_a_weak_stage_go_the_whole_way(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text("""
 name: small
@@ -275,7 +276,9 @@ ablate: {vary: {loss: {target.loss: stablemax}}}
     assert {"ablation", "probes"} <= {path.stem for path in (tmp_path / "run" / "figures").iterdir()}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(  # Ctrl-C is among the handful of faults, too
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
     process = gtsearch("run", *tiny(), "--out", "run", "--workers", "2", cwd=tmp_path)
     wait_for_members(tmp_path / "run", 2, process)
@@ -329,6 +332,7 @@ def test_a_run_of_another_schema_is_left_alone_and_one_of_other_versions_goes_on
     assert resumed["versions"]["torch"] == version("torch")  # of the package: a build for GPUs calls itself otherwise
 
 
+@pytest.mark.slow
 def test_a_run_whose_surroundings_are_not_known_any_more_goes_on(whole: tuple[Path, str], tmp_path: Path) -> None:
     shutil.copytree(whole[0], tmp_path / "run")
     (tmp_path / "run" / "environment.json").write_text("{ torn")
@@ -348,6 +352,7 @@ def test_what_a_killed_process_was_writing_is_swept_away(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.rglob("*.partial")] == [f"y.{os.getpid()}.partial"], "that one lives"
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_its_job_alone(results: Results, tmp_path: Path) -> None:
     process = gtsearch("run", *tiny(), "--out", "run", "--workers", "2", cwd=tmp_path)
     wait_for_members(tmp_path / "run", 2, process)
