@@ -256,6 +256,14 @@ def test_files_and_make_targets_that_are_named_exist(name: str) -> None:
     assert set(re.findall(r"`make ([a-z]+)\b", PAGES[name])) <= targets
 
 
+def test_the_map_of_the_code_has_every_module_once() -> None:
+    rows = tables(CONTRIBUTING, "room")
+    shown = sorted(word for row in rows for word in code(row["modules of `gtsearch/`"]) if not word.endswith(".py"))
+    files = {path.stem for path in (ROOT / "gtsearch").glob("*.py") if not path.stem.startswith("__")}
+    rooms = {f"{path.parent.name}/" for path in (ROOT / "gtsearch").glob("*/__init__.py")}
+    assert shown == sorted(files | rooms)
+
+
 def test_every_command_is_told() -> None:
     commands = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
     assert {code(row["command"])[0].split()[1] for row in tables(PAGES["docs/commands.md"], "command")} == commands
