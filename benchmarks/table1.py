@@ -38,11 +38,12 @@ from gtsearch.domains import Domain
 from gtsearch.errors import GtsearchError
 from gtsearch.identity import derive_seed
 from gtsearch.methods.base import Method
+from gtsearch.parts import TargetSpec, WeakSpec
 from gtsearch.plans import architectures, pricing, target_architecture
 from gtsearch.search.board import Embedding, Member, Phase, Training, embedding_of
 from gtsearch.search.policy import Job
 from gtsearch.search.proposals import Proposer
-from gtsearch.spec import Spec, TargetSpec, WeakSpec, load_spec
+from gtsearch.spec import Spec, load_spec
 from gtsearch.trainables import trainable_for
 
 PAPERS = "paper/table1"

@@ -16,6 +16,7 @@ import pandas as pd
 from gtsearch.analysis import bill, pipelines, stats
 from gtsearch.analysis.members import rows_of
 from gtsearch.identity import digest
+from gtsearch.parts import BASE
 from gtsearch.reach import falls_short, lower_goal
 from gtsearch.results import SCHEMA
 from gtsearch.search.ablation import Ablation
@@ -24,7 +25,7 @@ from gtsearch.search.policy import Findings, Policy
 from gtsearch.search.target import Confirmation
 from gtsearch.search.tradeoff import Point, records
 from gtsearch.search.weak import Attempt, Candidate, Ladder, Rung, spent
-from gtsearch.spec import BASE, Spec
+from gtsearch.spec import Spec
 
 Json = dict[str, Any]
 

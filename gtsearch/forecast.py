@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gtsearch import terminal
+from gtsearch.parts import BASE
 from gtsearch.progress import duration
 from gtsearch.search import proposals
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Architecture
 from gtsearch.search.policy import Policy
 from gtsearch.search.tradeoff import SHUFFLED
-from gtsearch.spec import BASE
 
 SHOWN = 6
 """How many branches of one kind are shown to a person: more are counted together. Programs get all."""

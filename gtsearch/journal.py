@@ -15,8 +15,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from gtsearch.errors import GtsearchError
+from gtsearch.parts import BASE
 from gtsearch.search.board import objective
-from gtsearch.spec import BASE, Spec
+from gtsearch.spec import Spec
 
 VALUE = "share of max_epochs"
 """What a trial's value is called."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from gtsearch.parts import BASE
 from gtsearch.reach import falls_short, lower_goal
 from gtsearch.search.ablation import Ablation
 from gtsearch.search.board import Phase, cleared
 from gtsearch.search.policy import Job, Policy
 from gtsearch.search.target import Reference
-from gtsearch.spec import BASE
 
 PHASES = {
     Phase.SCRATCH: "scratch reference",

@@ -24,8 +24,9 @@ from gtsearch.completion import OF_ONE_S_OWN, Schema, dotted_keys
 from gtsearch.fields import NEEDED_HYPERPARAMETERS, hyperparameter, hyperparameters_of_methods
 from gtsearch.measures import MEASURES
 from gtsearch.methods.edits import EDITS
+from gtsearch.parts import VARIATION_NAME, VARIED
 from gtsearch.sources import OF_A_CHAIN
-from gtsearch.spec import NAME, VARIATION_NAME, VARIED, Spec
+from gtsearch.spec import NAME, Spec
 
 BASES = {
     "Task": "task",

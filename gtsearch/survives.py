@@ -27,6 +27,7 @@ from gtsearch.analysis import stats
 from gtsearch.analysis.bill import Arm, Bill
 from gtsearch.errors import ResultsError, SpecError
 from gtsearch.identity import derive_seed
+from gtsearch.parts import BASE
 from gtsearch.plans import policy_for
 from gtsearch.resources import cores
 from gtsearch.results import LOG, SPEC, Results, members
@@ -34,7 +35,7 @@ from gtsearch.salvage import whole
 from gtsearch.search.board import PENDING, Embedding, Hyperparameters, Member, Phase, Row, cleared, embedding_of
 from gtsearch.search.policy import Job, Policy
 from gtsearch.search.weak import Candidate, spent
-from gtsearch.spec import BASE, Spec, load_spec
+from gtsearch.spec import Spec, load_spec
 from gtsearch.trainables import trainable_for, without_origin
 
 FEWEST = 5

@@ -16,7 +16,8 @@ from pydantic.fields import FieldInfo
 from gtsearch import catalog, cli, domains, reading
 from gtsearch.fields import NEEDED_HYPERPARAMETERS, GoalSpec, ModelSpace, Part, hyperparameters_of_methods
 from gtsearch.methods.edits import EDITS
-from gtsearch.spec import Design, Spec, load_spec, parse_spec
+from gtsearch.parts import Design
+from gtsearch.spec import Spec, load_spec, parse_spec
 
 ROOT = Path(__file__).parent.parent
 PAGES = {

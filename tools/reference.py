@@ -26,8 +26,8 @@ from typing import Any, get_args
 from gtsearch import catalog, reading
 from gtsearch.fields import NEEDED_HYPERPARAMETERS
 from gtsearch.methods.edits import EDITS
+from gtsearch.parts import Design
 from gtsearch.schema import BASES, schema, summary
-from gtsearch.spec import Design
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "experiment-file.md"

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from gtsearch.errors import ResultsError
+from gtsearch.parts import WeakSpec
 from gtsearch.search.board import Architecture
-from gtsearch.spec import Spec, WeakSpec, parse_spec
+from gtsearch.spec import Spec, parse_spec
 
 FOLDER = Path(__file__).parent
 POOR = 0.6

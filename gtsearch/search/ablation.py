@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from gtsearch.parts import BASE
 from gtsearch.search.board import Member, Row
 from gtsearch.search.policy import DONE, WAIT, Answer, Job, Policy
-from gtsearch.spec import BASE
 
 
 class Ablation:

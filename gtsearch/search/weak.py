@@ -14,6 +14,7 @@ from functools import cached_property, partial
 
 from gtsearch.catalog import load
 from gtsearch.identity import derive_seed
+from gtsearch.parts import WeakSpec
 from gtsearch.search import proposals
 from gtsearch.search.board import (
     PENDING,
@@ -31,7 +32,7 @@ from gtsearch.search.board import (
     embedding_of,
     objective,
 )
-from gtsearch.spec import Spec, WeakSpec
+from gtsearch.spec import Spec
 
 # An architecture starts from what the one LAG places cheaper has settled, never from its direct neighbour: so
 # the neighbour may still be running on another worker, and the rows are the same for any number of workers.
