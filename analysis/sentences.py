@@ -28,7 +28,8 @@ def about(results: Results) -> str:
     summary = results.summary
     parts = [summary["title"], f"chance {style.share(summary['chance'])}"]
     if summary["threshold"] is not None:
-        parts.append(f"weak model to {summary['threshold']:.4g}")
+        above = f"above chance ({style.share(summary['threshold'])})" if summary.get("above_chance") else None
+        parts.append(f"weak model to {above or format(summary['threshold'], '.4g')}")
     return " · ".join([*parts, f"target to {summary['target_goal']:.4g}", machine(results)])
 
 

@@ -65,8 +65,11 @@ from torch import Tensor, nn
 
 
 class CLASS(base.Sizes):
-    """The sizes that stand beside the name in NAME.yaml, and name its architectures. Attributes: width, of the hidden
-    layer."""
+    """The sizes that stand beside the name in NAME.yaml, and name its architectures.
+
+    Attributes:
+        width: of the hidden layer.
+    """
 
     d_embed: int = Field(ge=1)
     width: int = Field(default=64, ge=1)

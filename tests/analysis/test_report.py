@@ -507,3 +507,10 @@ def test_the_citation_is_that_of_the_citation_file() -> None:
     assert f"{{{paper['title']}}}" in bibtex and f"{{{paper['year']}}}" in bibtex
     assert " and ".join(f"{one['family-names']}, {one['given-names']}" for one in paper["authors"]) in bibtex
     assert paper["identifiers"][0]["value"].removeprefix("arXiv:") in bibtex
+
+
+def test_a_threshold_above_chance_is_called_so(folder: Path) -> None:
+    made = make(folder, NO_WEAK)
+    for told, words in ((True, "weak model to above chance (.08)"), (False, "weak model to 0.07864")):
+        summary = made.summary | {"threshold": 0.0786353, "above_chance": told}
+        assert words in sentences.about(replace(made, summary=summary))
