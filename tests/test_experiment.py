@@ -19,11 +19,13 @@ from experiment_kit import end, gtsearch, settled, tiny, wait_for_members
 from oracle import spec
 
 from gtsearch import embedding, experiment, plans
+from gtsearch.errors import ResourcesError
 from gtsearch.experiment import Conductor
 from gtsearch.progress import Display
-from gtsearch.results import CURVES, LEDGER, TRIALS, MembersLog, Results, load_results, spec_digest
+from gtsearch.results import CURVES, LEDGER, SCHEMA, TRIALS, MembersLog, Results, load_results, spec_digest, write_json
 from gtsearch.salvage import look
 from gtsearch.search.board import Phase
+from gtsearch.spec import load_spec
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -375,6 +377,26 @@ def test_a_killed_worker_costs_its_job_alone(results: Results, tmp_path: Path) -
     again = trials[trials["attempt"] == 1]
     assert len(lost) == len(again) > 0, out
     assert set(again["config_id"]) == set(lost["config_id"])
+
+
+@pytest.mark.parametrize(("recorded", "said", "used"), [(7, None, 7), (7, 3, 3), (None, None, None), ("7", None, None)])
+def test_a_resume_uses_as_many_workers_as_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: Any, said: int | None, used: int | None
+) -> None:
+    """Whatever this machine's own number is."""
+    (tmp_path / "spec.yaml").write_text(load_spec("smoke").to_yaml())
+    known = {"schema": SCHEMA, "workers": 2, "device": "cpu", "device_names": ["x"], "threads": 1, "versions": {}}
+    write_json(tmp_path / "environment.json", known | {"workers_asked": recorded})
+    asked: list[int | None] = []
+
+    def resources_for(spec: Any, workers: int | None, address: str | None) -> None:
+        asked.append(workers)
+        raise ResourcesError("far enough")
+
+    monkeypatch.setattr(experiment, "resources_for", resources_for)
+    with pytest.raises(ResourcesError, match="far enough"):
+        experiment.resume(tmp_path, workers=said)
+    assert asked == [used]
 
 
 def test_resuming_a_finished_run_only_reports_it_again(whole: tuple[Path, str], results: Results) -> None:
